@@ -1,0 +1,210 @@
+"""Prompts, task tags, boxes as text and segmentation tokens: words in, ids out, and back (§III-A)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geopix.records import Box, Turn
+
+IMAGE = "<image>"
+PHRASE = "<p>"
+GROUP = "[SEG]"
+"""How answers in text mark a mask; in ids it is one group of scales x tokens-per-scale segmentation tokens."""
+TASK_TAGS = ("[segment]", "[refer]", "[vqa]", "[caption]")
+
+_BOX = re.compile(r"\s*\{<(\d{1,3})><(\d{1,3})><(\d{1,3})><(\d{1,3})>\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The words around a turn: ``before`` the question, ``between`` it and the answer, ``after`` the answer.
+
+    ``opening`` comes once, before everything.
+    """
+
+    opening: str = ""
+    before: str = "<|im_start|>user\n"
+    between: str = "<|im_end|>\n<|im_start|>assistant\n"
+    end: str = "<|im_end|>"
+    after: str = "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A dialogue as ids.
+
+    Args:
+        ids: All tokens; `IMAGE`'s id stands once for every image token.
+        answers: For every token, whether the assistant says it (and the loss counts it).
+        groups: For every mask, the position of its first segmentation token.
+    """
+
+    ids: list[int]
+    answers: list[bool]
+    groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One object spoken of: by a mask (``group`` counts them from 0) or by a box in shares of width and height."""
+
+    phrase: str
+    group: int | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An answer read back: its text, where "[k]" marks mention number k (from one), and the mentions."""
+
+    text: str
+    mentions: tuple[Mention, ...]
+
+
+def segmentation_tokens(n_scales: int, tokens_per_scale: int) -> tuple[str, ...]:
+    """[SEG0] ... in the order in which a group is spoken: coarse scale first."""
+    return tuple(f"[SEG{index}]" for index in range(n_scales * tokens_per_scale))
+
+
+def box_text(box_xyxy_px: Box, size_hw: tuple[int, int]) -> str:
+    """A box as the paper's lineage writes it: "{<x1><y1><x2><y2>}", integers in 0..100."""
+    height, width = size_hw
+    shares = [value / side for value, side in zip(box_xyxy_px, (width, height, width, height), strict=True)]
+    return "{" + "".join(f"<{min(max(round(100 * share), 0), 100)}>" for share in shares) + "}"
+
+
+def text_box(text: str, size_hw: tuple[int, int]) -> Box | None:
+    """The first box written in a text, in pixels of an image; None where there is none."""
+    found = _BOX.search(text)
+    if found is None:
+        return None
+    shares = [int(value) / 100 for value in found.groups()]
+    height, width = size_hw
+    return shares[0] * width, shares[1] * height, shares[2] * width, shares[3] * height
+
+
+class Dialogue:
+    """Turns <-> ids for one tokenizer.
+
+    Args:
+        tokenizer: A transformers tokenizer; the tokens of ours that it lacks are added to it.
+        n_scales, tokens_per_scale: Size of a group of segmentation tokens.
+        image_tokens: How many tokens an image takes.
+        template: The words around a turn.
+    """
+
+    def __init__(
+        self, tokenizer: Any, n_scales: int, tokens_per_scale: int, image_tokens: int, template: Template | None = None
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.image_tokens = image_tokens
+        self.template = template or Template()
+        names = segmentation_tokens(n_scales, tokens_per_scale)
+        tokenizer.add_special_tokens(
+            {"additional_special_tokens": [IMAGE, PHRASE, *names]}, replace_extra_special_tokens=False
+        )
+        self.image_id, self.phrase_id, *group = tokenizer.convert_tokens_to_ids([IMAGE, PHRASE, *names])
+        self.group_ids: tuple[int, ...] = tuple(group)
+        self.end_id: int = self._own(self.template.end)[-1]
+        self.new_ids: tuple[int, ...] = (self.image_id, self.phrase_id, *self.group_ids)
+
+    def encode(self, turns: Sequence[Turn], with_image: bool = True) -> Encoded:
+        """A whole dialogue, answers included, for training."""
+        ids: list[int] = []
+        answers: list[bool] = []
+        groups: list[int] = []
+        for index, turn in enumerate(turns):
+            question = self.question(turn.question, first=index == 0, with_image=with_image)
+            ids += question
+            answers += [False] * len(question)
+            marked = turn.task in ("segment", "refer")
+            for piece in re.split(r"(<p>|\[SEG\])", turn.answer) if marked else [turn.answer]:
+                if piece == GROUP:
+                    groups.append(len(ids))
+                    said = list(self.group_ids)
+                else:
+                    said = [self.phrase_id] if piece == PHRASE else self._foreign(piece)
+                ids += said
+                answers += [True] * len(said)
+            ids.append(self.end_id)
+            answers.append(True)
+        return Encoded(ids, answers, groups)
+
+    def question(self, question: str, first: bool, with_image: bool = True) -> list[int]:
+        """The ids up to where the assistant starts to speak; nothing the user types becomes a token of ours."""
+        ids = self._own(self.template.opening if first else self.template.after)
+        ids += self._own(self.template.before)
+        if first and with_image:
+            ids += [self.image_id] * self.image_tokens + self._own("\n")
+        return ids + self._foreign(question) + self._own(self.template.between)
+
+    def parse(self, ids: Sequence[int]) -> Spoken:
+        """Read a generated answer, tolerating every way in which a model can garble one."""
+        text, phrase = "", None
+        mentions: list[Mention] = []
+        n_groups = 0
+        for kind, content in self._pieces(ids):
+            if kind == "phrase":
+                text, phrase = _glue(text, phrase or ""), ""
+            elif kind == "group":
+                name = _clean(phrase or "") or "the object"
+                mentions.append(Mention(name, group=n_groups))
+                n_groups += 1
+                text, phrase = _glue(text, f"{name} [{len(mentions)}]"), None
+            else:
+                said = (phrase or "") + content
+                box = _BOX.search(said)
+                while box is not None:
+                    name = _clean(said[: box.start()]) or "the object"
+                    x1, y1, x2, y2 = (min(int(value), 100) / 100 for value in box.groups())
+                    mentions.append(Mention(name, box=(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))))
+                    text, phrase = _glue(text, f"{name} [{len(mentions)}]"), None
+                    said = said[box.end() :]
+                    box = _BOX.search(said)
+                if phrase is None:
+                    text += said
+                else:
+                    phrase = said
+        return Spoken(_glue(text, phrase or "").strip(), tuple(mentions))
+
+    def _pieces(self, ids: Sequence[int]) -> list[tuple[str, str]]:
+        """Runs of plain text, phrase marks and whole segmentation groups."""
+        pieces: list[tuple[str, str]] = []
+        run: list[int] = []
+
+        def flush() -> None:
+            if run:
+                pieces.append(("text", self.tokenizer.decode(run, skip_special_tokens=True)))
+                run.clear()
+
+        for token in ids:
+            if token == self.phrase_id or token == self.group_ids[0]:
+                flush()
+                pieces.append(("phrase" if token == self.phrase_id else "group", ""))
+            elif token not in self.group_ids and token != self.image_id:
+                run.append(token)
+        flush()
+        return pieces
+
+    def _own(self, text: str) -> list[int]:
+        """Words of ours, in which special tokens are meant."""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids) if text else []
+
+    def _foreign(self, text: str) -> list[int]:
+        """Words of others, in which "[SEG0]" is six harmless characters."""
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids) if text else []
+
+
+def _clean(phrase: str) -> str:
+    return " ".join(phrase.split()).strip(" .,;:")
+
+
+def _glue(text: str, more: str) -> str:
+    """Append with one space between words, and none before a comma."""
+    more = more.strip()
+    if text and more and not text.endswith((" ", "\n")) and more[0] not in ",.;:":
+        text += " "
+    return text + more

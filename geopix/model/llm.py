@@ -1,0 +1,117 @@
+"""The language model: image tokens among words, LoRA on W_q and W_v, new words for masks (§III-A, §V-A)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+
+def extend_vocabulary(llm: PreTrainedModel, size: int, seed: int = 0) -> None:
+    """Give a causal LM embeddings for new tokens: the mean of the known ones and a little noise of its own.
+
+    Args:
+        llm: Changed in place.
+        size: The vocabulary's new size; nothing happens where the model is already as large.
+        seed: The noise is the same on every machine, because adapters are trained against it.
+    """
+    embeddings: Any = llm.get_input_embeddings()
+    known = int(embeddings.num_embeddings)
+    if size <= known:
+        return
+    llm.resize_token_embeddings(size, mean_resizing=False)
+    noise = torch.Generator().manual_seed(seed)
+    tables: set[Any] = {llm.get_input_embeddings(), llm.get_output_embeddings()}
+    with torch.no_grad():
+        for table in tables:
+            rows = table.weight[:known].float()
+            new = torch.randn(size - known, rows.shape[1], generator=noise) * rows.std(dim=0) * 0.5 + rows.mean(dim=0)
+            table.weight[known:] = new.to(table.weight.dtype)
+
+
+def add_lora(llm: PreTrainedModel, rank: int, alpha: int, dropout: float, new_ids: Sequence[int]) -> PeftModel:
+    """LoRA on W_q and W_v, and trainable rows for the new tokens only, in PEFT's own form.
+
+    Args:
+        llm: Frozen, but for the adapter.
+        rank, alpha, dropout: LoRA's settings (rank 128, then 8 in the paper's stages).
+        new_ids: The vocabulary rows that train.
+    """
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=["q_proj", "v_proj"],
+        trainable_token_indices={"embed_tokens": list(new_ids)},
+        task_type="CAUSAL_LM",
+    )
+    with warnings.catch_warnings():  # peft 0.21 asks transformers 5.23 for a property under its old name
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(llm, config)
+
+
+class LanguageModel(nn.Module):
+    """A causal LM seen as two maps: embeddings to last hidden states, and hidden states to word logits.
+
+    Args:
+        llm: Any transformers causal LM, with or without a PEFT adapter.
+        image_id: The token that stands for an image's features.
+    """
+
+    def __init__(self, llm: PreTrainedModel | PeftModel, image_id: int) -> None:
+        super().__init__()
+        self.llm = llm
+        self.image_id = image_id
+
+    @property
+    def causal(self) -> Any:
+        """The transformers model itself, whatever adapter lies around it."""
+        return self.llm.get_base_model() if isinstance(self.llm, PeftModel) else self.llm
+
+    @property
+    def hidden(self) -> int:
+        """Width of its hidden states."""
+        return int(self.causal.config.hidden_size)
+
+    def embed(self, ids: Tensor, image_tokens: Tensor | None = None) -> Tensor:
+        """(B, n) ids -> (B, n, hidden), the image's tokens (B, m, hidden) in the places of ``image_id``.
+
+        Raises:
+            ValueError: If the ids hold another number of image places than there are image tokens.
+        """
+        embedded = self.causal.get_input_embeddings()(ids)
+        if image_tokens is None:
+            return embedded
+        places = ids == self.image_id
+        if int(places.sum()) != image_tokens.shape[0] * image_tokens.shape[1]:
+            raise ValueError(f"{int(places.sum())} image places for {image_tokens.shape[:2]} image tokens")
+        return embedded.masked_scatter(places[..., None], image_tokens.to(embedded.dtype))
+
+    def forward(self, embedded: Tensor, mask: Tensor | None = None, cache: Any = None) -> Tensor:
+        """(B, n, hidden) -> last hidden states of the same shape.
+
+        Args:
+            embedded: Words and image tokens.
+            mask: (B, past + n) 1 where there is a token; None where there is one everywhere.
+            cache: A transformers cache of the n_past tokens before, extended in place.
+        """
+        positions = None
+        if mask is not None:  # counting only real tokens, so that padding on the left changes nothing
+            positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
+        output = self.causal.base_model(
+            inputs_embeds=embedded,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return output.last_hidden_state
+
+    def words(self, hidden: Tensor) -> Tensor:
+        """Hidden states (..., hidden) -> logits (..., vocabulary)."""
+        return self.causal.get_output_embeddings()(hidden)

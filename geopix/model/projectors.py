@@ -1,0 +1,54 @@
+"""Scale projectors of the mask path and the multi-modal projector into the LLM (§III-A, Table X)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ScaleProjector(nn.Module):
+    """P of one scale: encoder channels to the mask path's width, with a look at the neighbours.
+
+    Args:
+        channels: Channels of the encoder.
+        width: Channels of the mask path.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, width)
+        self.neighbours = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, patches, channels) -> (B, patches, width); patches form a square grid, row by row."""
+        projected = functional.gelu(self.project(self.norm(features)))
+        side = round(projected.shape[1] ** 0.5)
+        grid = projected.transpose(1, 2).unflatten(2, (side, side))
+        return projected + self.neighbours(grid).flatten(2).transpose(1, 2)
+
+
+class MultiModalProjector(nn.Module):
+    """The projector into the LLM: squares of neighbouring patches become one image token each.
+
+    Args:
+        channels: Channels of the encoder.
+        hidden: Width of the LLM.
+        merge: Side of the square of patches that become one token.
+    """
+
+    def __init__(self, channels: int, hidden: int, merge: int) -> None:
+        super().__init__()
+        self.merge = merge
+        self.layers = nn.Sequential(
+            nn.LayerNorm(channels * merge * merge),
+            nn.Linear(channels * merge * merge, 2 * hidden),
+            nn.GELU(),
+            nn.Linear(2 * hidden, hidden),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, patches, channels) -> (B, patches / merge^2, hidden), row by row."""
+        side = round(features.shape[1] ** 0.5)
+        grid = features.unflatten(1, (side // self.merge, self.merge, side // self.merge, self.merge))
+        return self.layers(grid.transpose(2, 3).flatten(3).flatten(1, 2))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from geopix.model.geopix import GeoPixModel
+from geopix.model.llm import add_lora
+from geopix.records import Turn
+from tests.tiny_model import GROUP, tiny_geopix
+
+
+def test_a_batch_equals_single_calls() -> None:
+    model, _ = tiny_geopix()
+    features = torch.randn(3, 2, 16, 32)
+    embeddings = torch.randn(3, 4, GROUP, 48)
+    together = model.predict_masks(model.see_features(features), embeddings)
+    for image in range(3):
+        seen = model.see_features(features[image : image + 1])
+        for target in range(4):
+            alone = model.predict_masks(seen, embeddings[image : image + 1, target : target + 1])
+            assert torch.allclose(alone.logits[0, 0], together.logits[image, target], atol=1e-5)
+            assert torch.allclose(alone.iou[0, 0], together.iou[image, target], atol=1e-5)
+
+
+def test_the_encoder_is_frozen_and_drops_the_class_token() -> None:
+    model, _ = tiny_geopix()
+    features = model.encoder(torch.randn(2, 3, 56, 56))
+    assert features.shape == (2, 2, 16, 32)
+    assert not features.requires_grad
+    assert not any(p.requires_grad for p in model.encoder.parameters())
+
+
+def test_the_language_model_sees_only_the_past() -> None:
+    model, _ = tiny_geopix()
+    ids = torch.randint(0, 200, (1, 9))
+    changed = ids.clone()
+    changed[0, 6] += 1
+    before, after = (model.language(model.language.embed(one)) for one in (ids, changed))
+    assert torch.allclose(before[:, :6], after[:, :6], atol=1e-6)
+    assert not torch.allclose(before[:, 6:], after[:, 6:], atol=1e-3)
+
+
+def test_left_padding_changes_nothing() -> None:
+    model, _ = tiny_geopix()
+    ids = torch.randint(0, 200, (1, 7))
+    plain = model.language(model.language.embed(ids), torch.ones(1, 7, dtype=torch.long))
+    padded = torch.cat([torch.zeros(1, 5, dtype=torch.long), ids], dim=1)
+    mask = torch.tensor([[0] * 5 + [1] * 7])
+    shifted = model.language(model.language.embed(padded), mask)[:, 5:]
+    assert torch.allclose(plain, shifted, atol=1e-5)
+
+
+def test_a_cache_equals_reading_everything_again() -> None:
+    model, _ = tiny_geopix()
+    ids = torch.randint(0, 200, (1, 12))
+    whole = model.language(model.language.embed(ids))
+    cache = DynamicCache()
+    pieces = [model.language(model.language.embed(ids[:, a:b]), cache=cache) for a, b in ((0, 5), (5, 6), (6, 12))]
+    assert torch.allclose(torch.cat(pieces, dim=1), whole, atol=1e-5)
+
+
+def test_segmentation_embeddings_are_the_states_that_predict_the_tokens() -> None:
+    model, dialogue = tiny_geopix()
+    turn = Turn("Segment the ship and the bridge.", "<p> the ship[SEG], <p> the bridge[SEG].", "segment", (0, 1))
+    encoded = dialogue.encode([turn], with_image=False)
+    hidden = torch.arange(len(encoded.ids)).float()[None, :, None].expand(1, -1, 48)
+    found = model.segmentation_embeddings(hidden, torch.tensor([encoded.groups]))
+    for target, first in enumerate(encoded.groups):
+        assert encoded.ids[first : first + GROUP] == list(dialogue.group_ids)
+        assert found[0, target, :, 0].tolist() == list(range(first - 1, first + GROUP - 1))
+
+
+def test_image_tokens_take_their_places_in_order() -> None:
+    model, dialogue = tiny_geopix()
+    ids = torch.tensor([[5, dialogue.image_id, dialogue.image_id, dialogue.image_id, dialogue.image_id, 7]])
+    tokens = torch.randn(1, 4, 48)
+    assert torch.equal(model.language.embed(ids, tokens)[0, 1:5], tokens[0])
+    with pytest.raises(ValueError, match="4 image places"):
+        model.language.embed(ids, tokens[:, :3])
+
+
+def test_only_adapters_and_new_rows_train_in_the_language_model() -> None:
+    model, dialogue = tiny_geopix()
+    llm = add_lora(model.language.causal, rank=2, alpha=4, dropout=0.0, new_ids=dialogue.new_ids)
+    trainable = {name.split(".")[-3 if "lora" in name else -2] for name, p in llm.named_parameters() if p.requires_grad}
+    assert trainable == {"lora_A", "lora_B", "trainable_tokens_delta"} or all(
+        "lora_" in name or "trainable_tokens" in name for name, p in llm.named_parameters() if p.requires_grad
+    )
+    touched = {name.split("self_attn.")[1].split(".")[0] for name, _ in llm.named_parameters() if "lora_" in name}
+    assert touched == {"q_proj", "v_proj"}
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    model, _ = tiny_geopix()
+    model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"config.json", "model.safetensors"}
+    loaded: Any = GeoPixModel.from_pretrained(tmp_path, output_loading_info=True)
+    again, found = loaded
+    assert not any(found.values()), found
+    pixels, embeddings = torch.randn(1, 3, 56, 56), torch.randn(1, 2, GROUP, 48)
+    with torch.no_grad():
+        ours, theirs = (m.eval().predict_masks(m.see(pixels), embeddings).logits for m in (model, again))
+    assert torch.equal(ours, theirs)
+
+
+def test_a_folded_model_saves_and_loads(tmp_path: Path) -> None:
+    model, _ = tiny_geopix()
+    model.mask_predictor.memory.fold()
+    model.config.memory["folded"] = True
+    model.save_pretrained(tmp_path)
+    loaded: Any = GeoPixModel.from_pretrained(tmp_path, output_loading_info=True)
+    again, found = loaded
+    assert not any(found.values()), found
+    with torch.no_grad():
+        seen = model.see_features(torch.randn(1, 2, 16, 32))
+    embeddings = torch.randn(1, 2, GROUP, 48)
+    with torch.no_grad():
+        assert torch.equal(
+            model.predict_masks(seen, embeddings).logits, again.eval().predict_masks(seen, embeddings).logits
+        )

@@ -1,0 +1,1 @@
+"""GeoPixInstruct: sources, construction, descriptions and the training mixture (§IV, §III-C)."""

@@ -1,0 +1,1 @@
+"""Training: cached features, one loop, stages as YAML files (§III-C, §V-A)."""

@@ -1,0 +1,168 @@
+"""What a training step is fed, as a function of (seed, step): a resumed run sees what it would have seen (§III-C)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geopix.classes import ClassVocabulary, wordings
+from geopix.config import Stage
+from geopix.data.describe import reading_order
+from geopix.data.mixture import ask
+from geopix.dialogue import Dialogue, Encoded
+from geopix.losses import CellFacts, cell_facts
+from geopix.records import Instance, Turn
+from geopix.train.features import CachedImage, FeatureStore
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input; shapes in the order of images B, targets m.
+
+    ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
+    ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
+    ``phrases`` B times m strings (mask side alone), or ``ids`` (B, n), ``attended`` (B, n), ``answers`` (B, n) and
+    ``groups`` (B, m) of whole dialogues.
+    """
+
+    features: Tensor
+    coverage: Tensor
+    class_ids: Tensor
+    present: Tensor
+    cells: CellFacts
+    phrases: list[list[str]] | None = None
+    ids: Tensor | None = None
+    attended: Tensor | None = None
+    answers: Tensor | None = None
+    groups: Tensor | None = None
+
+
+class Sampler:
+    """Draws batches.
+
+    Args:
+        stage: How many images, turns and targets.
+        stores: The feature stores that the stage names.
+        vocabulary: Class slots.
+        dialogue: Needed for the dialogue stages only.
+        grid_side: Cells along a side of the features.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        stores: dict[str, FeatureStore],
+        vocabulary: ClassVocabulary,
+        dialogue: Dialogue | None,
+        grid_side: int,
+    ) -> None:
+        self.stage, self.vocabulary, self.dialogue, self.grid_side = stage, vocabulary, dialogue, grid_side
+        self.stores = [stores[name] for name in stage.sources]
+        shares = np.array(list(stage.sources.values()), dtype=np.float64)
+        self.shares = shares / shares.sum()
+        self.places = [self._useful(store) for store in self.stores]
+        for name, places in zip(stage.sources, self.places, strict=True):
+            if not places:
+                raise ValueError(f"the store {name!r} holds nothing that a stage of {stage.language} can use")
+
+    def _useful(self, store: FeatureStore) -> Sequence[int]:
+        """The images of a store to draw from: those with objects, where the stage is about objects alone."""
+        if self.stage.language == "dialogue":
+            return range(len(store))
+        return [place for place, facts in enumerate(store.facts) if facts["instances"]]
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng((self.stage.seed, step))
+        images = []
+        for _ in range(self.stage.images):
+            chosen = int(rng.choice(len(self.stores), p=self.shares))
+            places = self.places[chosen]
+            images.append(self.stores[chosen][places[int(rng.integers(len(places)))]])
+        if self.stage.language == "dialogue":
+            return self._dialogues(images, rng)
+        meant = [[_target(image, rng) for _ in range(self.stage.targets)] for image in images]
+        targets = [[index for index, _ in row] for row in meant]
+        return self._assemble(images, targets, phrases=[[phrase for _, phrase in row] for row in meant])
+
+    def _dialogues(self, images: Sequence[CachedImage], rng: np.random.Generator) -> Batch:
+        if self.dialogue is None:
+            raise ValueError("a dialogue stage needs a dialogue")
+        encoded: list[Encoded] = []
+        targets: list[list[int]] = []
+        for image in images:
+            turns: list[Turn] = []
+            wanted: list[int] = []
+            while not turns:  # all of a crowd may be more than there are places: then something else is asked
+                for turn in ask(image.facts, self.stage.turns, rng):
+                    if len(wanted) + len(turn.targets) <= self.stage.targets:
+                        turns.append(turn)
+                        wanted += turn.targets
+            encoded.append(self.dialogue.encode(turns))
+            targets.append(wanted)
+        length = max(len(item.ids) for item in encoded)
+        places = max(1, max(map(len, targets)))
+        ids = torch.full((len(images), length), self.dialogue.end_id)
+        attended, answers = torch.zeros(len(images), length), torch.zeros(len(images), length, dtype=torch.bool)
+        groups = torch.ones(len(images), places, dtype=torch.long)
+        for row, item in enumerate(encoded):
+            ids[row, : len(item.ids)] = torch.tensor(item.ids)
+            attended[row, : len(item.ids)] = 1
+            answers[row, : len(item.ids)] = torch.tensor(item.answers)
+            groups[row, : len(item.groups)] = torch.tensor(item.groups, dtype=torch.long)
+        return self._assemble(images, targets, ids=ids, attended=attended, answers=answers, groups=groups)
+
+    def _assemble(self, images: Sequence[CachedImage], targets: list[list[int]], **language: Any) -> Batch:
+        places = max(1, max(map(len, targets)))
+        side = images[0].masks.shape[-1]
+        coverage = torch.zeros(len(images), places, side, side)
+        class_ids = torch.full((len(images), places), self.vocabulary.unknown_id)
+        present = torch.zeros(len(images), places, dtype=torch.bool)
+        for row, (image, wanted) in enumerate(zip(images, targets, strict=True)):
+            if wanted:
+                slots = [self.vocabulary.id(image.facts["instances"][index]["class"]) for index in wanted]
+                coverage[row, : len(wanted)] = image.masks[wanted].float() / 255
+                class_ids[row, : len(wanted)] = torch.tensor(slots)
+                present[row, : len(wanted)] = True
+        cells = [self._cells(image) for image in images]
+        stacked = CellFacts(
+            *(torch.stack(parts) for parts in zip(*(vars(cell).values() for cell in cells), strict=True))
+        )
+        features = torch.stack([image.features for image in images])
+        return Batch(features, coverage, class_ids, present, stacked, **language)
+
+    def _cells(self, image: CachedImage) -> CellFacts:
+        slots = [self.vocabulary.id(instance["class"]) for instance in image.facts["instances"]]
+        coverage = torch.nn.functional.adaptive_avg_pool2d(image.masks.float() / 255, self.grid_side)
+        facts = cell_facts(torch.tensor(slots, dtype=torch.long), coverage, len(self.vocabulary) + 1)
+        if not image.facts["complete"]:  # what is not annotated may well be there
+            facts.classes[~facts.owned] = -1
+        return facts
+
+
+def _target(image: CachedImage, rng: np.random.Generator) -> tuple[int, str]:
+    """An object of the image and a phrase that means it."""
+    instances: list[dict[str, Any]] = image.facts["instances"]
+    index = int(rng.integers(len(instances)))
+    instance = instances[index]
+    words = wordings(instance["class"])
+    noun = words[0] if rng.random() < 0.7 else words[int(rng.integers(len(words)))]
+    phrases = instance["phrases"]
+    if not phrases or rng.random() < 0.1:
+        phrases = [counted_off(image.facts, index)]
+    return index, str(phrases[int(rng.integers(len(phrases)))]).format(noun)
+
+
+def counted_off(facts: dict[str, Any], index: int) -> str:
+    """How an answer to "all of them" names an object: its place in reading order."""
+    name = facts["instances"][index]["class"]
+    members = [other for other, instance in enumerate(facts["instances"]) if instance["class"] == name]
+    order, phrases = reading_order(
+        [Instance(name, name, tuple(facts["instances"][member]["box"])) for member in members], tuple(facts["size_hw"])
+    )
+    return phrases[order.index(members.index(index))]

@@ -1,0 +1,364 @@
+"""Look once, ask many (Fig. 1): the only way in which anyone gets an answer from GeoPix."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from geopix import checkpoint
+from geopix.classes import ClassVocabulary
+from geopix.dialogue import Dialogue, Mention, Spoken
+from geopix.model.encoder import Letterbox, to_pixels
+from geopix.model.geopix import GeoPixModel, Seen
+from geopix.records import Answer, Box, Image, Instance, mask_box
+
+MAX_QUESTION = 2000
+"""Characters of a question."""
+MAX_ANSWER = 256
+"""Tokens of an answer, segmentation groups aside."""
+MAX_MASKS = 64
+"""Masks of an answer."""
+LOOK_AHEAD = 6
+"""Tokens guessed at a time."""
+
+
+class QuestionError(ValueError):
+    """A question that can't be asked."""
+
+
+def load(model: str = "nano", device: str = "auto") -> Assistant:
+    """An assistant on a model: "nano" or a folder; "auto", "cpu" or "cuda".
+
+    Raises:
+        geopix.checkpoint.CheckpointError: If the model can't be loaded.
+    """
+    return Assistant(*checkpoint.load(model, device), name=model)
+
+
+@dataclass
+class _Said:
+    """What the model generated for one question."""
+
+    ids: list[int]
+    embeddings: list[Tensor]
+    """For every segmentation group (L * tokens per scale, hidden), in the order of the groups."""
+
+
+class Assistant:
+    """A conversation about one image at a time.
+
+    Args:
+        model: In evaluation mode, on its device.
+        dialogue: The words around it.
+        name: What answers call the model.
+        group_at_once: Whether a segmentation group is appended in one forward pass or token by token; the answers
+            are the same, the second is there to measure the first against.
+        look_ahead: Whether words that the question suggests are read together, and kept where the model agrees; the
+            answers are the same.
+    """
+
+    def __init__(
+        self,
+        model: GeoPixModel,
+        dialogue: Dialogue,
+        name: str,
+        group_at_once: bool = True,
+        look_ahead: bool = True,
+    ) -> None:
+        self.model, self.dialogue, self.name = model, dialogue, name
+        self.group_at_once, self.look_ahead = group_at_once, look_ahead
+        self.vocabulary = ClassVocabulary(tuple(model.config.class_names))
+        self._seen: Seen | None = None
+        self._box: Letterbox | None = None
+        self._turn: Iterator[str | Answer] | None = None
+        self.reset()
+
+    @torch.no_grad()
+    def set_image(self, image: Image) -> None:
+        """Look at an image, (H, W, 3) uint8 RGB, and start a new conversation about it."""
+        box = Letterbox((image.shape[0], image.shape[1]), self.model.config.image_size)
+        seen = self._look([box.apply(image)])
+        self.reset()
+        self._box, self._seen = box, seen
+
+    def reset(self) -> None:
+        """Forget the conversation, keep the image."""
+        self._break_off()
+        self._cache = DynamicCache()
+        self._owed: list[int] = []  # said by the assistant, not yet read by the model: the end of the last answer
+
+    def ask(self, question: str) -> Answer:
+        """Answer a question about the image, knowing what was said before; greedy, so always the same.
+
+        Raises:
+            QuestionError: If the question is empty, too long or holds control characters, or there is no image.
+        """
+        *_, answer = self.stream(question)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def stream(self, question: str) -> Iterator[str | Answer]:
+        """The same, word by word: pieces of text as they come, at last the answer.
+
+        The pieces add up to the answer's text, but where a model garbles a box so that words already told change;
+        there the whole text is told once more. A turn that is broken off, by closing the iterator, by an error or by
+        the next question, leaves no trace in the conversation.
+        """
+        question = check_question(question)
+        if self._seen is None or self._box is None:
+            raise QuestionError("there is no image to ask about; call set_image first")
+        self._break_off()
+        ids = [*self._owed, *self.dialogue.question(question, first=self._cache.get_seq_length() == 0)]
+        self._check_room(len(ids) + self._cache.get_seq_length())
+        self._turn = self._answer(ids, self._seen, self._box)
+        return self._turn
+
+    @torch.no_grad()
+    def _answer(self, ids: list[int], seen: Seen, box: Letterbox) -> Iterator[str | Answer]:
+        started = time.perf_counter()
+        length, owed = self._cache.get_seq_length(), self._owed
+        try:
+            said, told = _Said([], []), ""
+            for _ in self._generate(ids, seen, said):
+                settled = self._settled(said.ids)
+                if len(settled) > len(told) and settled.startswith(told):
+                    yield settled[len(told) :]
+                    told = settled
+            spoken = self.dialogue.parse(said.ids)
+            rest = spoken.text[len(told) :] if spoken.text.startswith(told) else f"\n{spoken.text}"
+            if rest:
+                yield rest
+            instances = self._instances(seen, box, spoken, said.embeddings)
+        except BaseException:
+            self._owed = owed
+            self._forget(length)
+            raise
+        yield Answer(spoken.text, instances, box.size_hw, self.name, time.perf_counter() - started)
+
+    def _settled(self, ids: list[int]) -> str:
+        """As much of an unfinished answer's text as stays the same whatever comes: whole words, whole mentions."""
+        spoken = self.dialogue.parse(ids)
+        if self.dialogue.phrase_id in ids:  # an open phrase is tidied once its mask or box is there
+            before = self.dialogue.parse(ids[: len(ids) - 1 - ids[::-1].index(self.dialogue.phrase_id)])
+            if len(before.mentions) == len(spoken.mentions):
+                return before.text
+        return spoken.text[: max(0, spoken.text.rfind(" "))]
+
+    def _break_off(self) -> None:
+        """Undo a turn that somebody began and never heard to its end."""
+        turn, self._turn = getattr(self, "_turn", None), None
+        if isinstance(turn, Generator):
+            turn.close()
+
+    def _forget(self, length: int) -> None:
+        """Cut the conversation back to its first ``length`` tokens."""
+        if not length:
+            self._cache = DynamicCache()
+        layer: Any
+        for layer in self._cache.layers:  # a pass that was broken off has extended only some of them
+            layer.crop(length - layer.get_seq_length())
+
+    def _check_room(self, n_tokens: int) -> None:
+        limit = self.model.config.text_config.max_position_embeddings
+        if n_tokens + MAX_ANSWER > limit:
+            raise QuestionError(
+                f"conversation and question take {n_tokens:,} of the {limit:,} tokens that the model can read, and "
+                f"{MAX_ANSWER} are kept for the answer; forget the conversation (reset) or ask more briefly"
+            )
+
+    @torch.no_grad()
+    def ask_batch(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
+        """Answer one question about each image, all in step; the conversation of `ask` is not touched.
+
+        Raises:
+            QuestionError: As `ask`, for the first bad question.
+        """
+        prompts = [self.dialogue.question(check_question(question), first=True) for question in questions]
+        if not prompts:
+            return []
+        self._check_room(max(map(len, prompts)))
+        started = time.perf_counter()
+        boxes = [Letterbox((image.shape[0], image.shape[1]), self.model.config.image_size) for image in images]
+        seen = self._look([box.apply(image) for box, image in zip(boxes, images, strict=True)])
+        said = self._generate_batch(prompts, seen)
+        answers = []
+        for row, (box, one) in enumerate(zip(boxes, said, strict=True)):
+            spoken = self.dialogue.parse(one.ids)
+            instances = self._instances(seen.image(row), box, spoken, one.embeddings)
+            answers.append(Answer(spoken.text, instances, box.size_hw, self.name, 0.0))
+        each = (time.perf_counter() - started) / len(answers)
+        return [Answer(a.text, a.instances, a.size_hw, a.model, each) for a in answers]
+
+    def _look(self, squares: list[Image]) -> Seen:
+        return self.model.see(to_pixels(squares).to(self.model.device, self.model.dtype))
+
+    def _generate(self, ids: list[int], seen: Seen, said: _Said) -> Iterator[None]:
+        """Read ``ids``, then speak into ``said``, pausing after every token and every group."""
+        group, size = list(self.dialogue.group_ids), len(self.dialogue.group_ids)
+        hidden = self._read(ids, seen.tokens if self._cache.get_seq_length() == 0 else None)
+        token = self._next(hidden[-1])
+        while not self._ends(token, said):
+            if token == group[0]:
+                before = hidden[-1:]
+                passes = [group] if self.group_at_once else [[one] for one in group]
+                hidden = torch.cat([self._read(ids) for ids in passes])
+                said.embeddings.append(torch.cat([before, hidden[: size - 1]]))
+                said.ids += group
+                token = self._next(hidden[-1])
+                yield
+                continue
+            said.ids.append(token)
+            guess = self._guess(ids, said.ids) if self.look_ahead else []
+            length = self._cache.get_seq_length() + 1
+            hidden = self._read([token, *guess])
+            for kept in range(len(guess) + 1):
+                token = self._next(hidden[kept])
+                if kept == len(guess) or token != guess[kept] or self._ends(token, said):
+                    break
+                said.ids.append(token)
+            hidden = hidden[: kept + 1]
+            if kept < len(guess):
+                self._forget(length + kept)
+            yield
+        self._owed = [self.dialogue.end_id]
+
+    def _guess(self, ids: list[int], said: list[int]) -> list[int]:
+        """What probably comes next: an answer repeats the question's phrases, and its own turns of speech.
+
+        The guess is what followed when the last words were said before; a pass over several tokens costs hardly more
+        than over one, and only what the model would have said itself is kept, so no answer changes.
+        """
+        before = [*ids, *said]
+        for length in (2, 1):
+            tail = before[-length:]
+            for start in range(len(before) - length - 1, -1, -1) if length > 1 else range(len(before) - 1):
+                if before[start : start + length] == tail:
+                    follows = before[start + length : start + length + LOOK_AHEAD]
+                    own = {self.dialogue.image_id, self.dialogue.end_id, *self.dialogue.group_ids}
+                    stop = next((place for place, one in enumerate(follows) if one in own), len(follows))
+                    return follows[:stop]
+        return []
+
+    def _ends(self, token: int, said: _Said) -> bool:
+        """Whether an answer is over before this token: the model is done, or has said as much as it may."""
+        n_groups = len(said.embeddings)
+        if token == self.dialogue.group_ids[0]:
+            return n_groups >= MAX_MASKS
+        return token == self.dialogue.end_id or len(said.ids) - len(self.dialogue.group_ids) * n_groups >= MAX_ANSWER
+
+    def _read(self, ids: list[int], image_tokens: Tensor | None = None) -> Tensor:
+        """Extend the conversation by ids; their last hidden states (n, hidden)."""
+        embedded = self.model.language.embed(torch.tensor([ids], device=self.model.device), image_tokens)
+        hidden: Tensor = self.model.language(embedded, cache=self._cache)
+        return hidden[0]
+
+    def _next(self, hidden: Tensor) -> int:
+        return int(self._allowed(self.model.language.words(hidden)).argmax())
+
+    def _allowed(self, logits: Tensor) -> Tensor:
+        """Word logits without what the assistant never says by itself: image tokens, and a group from its middle."""
+        logits[..., [self.dialogue.image_id, *self.dialogue.group_ids[1:]]] = -torch.inf
+        return logits
+
+    def _generate_batch(self, prompts: list[list[int]], seen: Seen) -> list[_Said]:
+        """Greedy decoding of several dialogues in step, padded on the left."""
+        device, group = self.model.device, self.dialogue.group_ids
+        length = max(map(len, prompts))
+        ids = torch.full((len(prompts), length), self.dialogue.end_id, device=device)
+        mask = torch.zeros(len(prompts), length, dtype=torch.long, device=device)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt) :] = torch.tensor(prompt, device=device)
+            mask[row, length - len(prompt) :] = 1
+        cache = DynamicCache()
+        said = [_Said([], []) for _ in prompts]
+        open_groups: list[list[Tensor]] = [[] for _ in prompts]  # states gathered of a group that is being spoken
+        finished = [False] * len(prompts)
+        hidden = self.model.language(self.model.language.embed(ids, seen.tokens), mask, cache)[:, -1]
+        while True:
+            choices = self._allowed(self.model.language.words(hidden)).argmax(dim=-1).tolist()
+            for row, choice in enumerate(choices):
+                if finished[row]:
+                    choices[row] = self.dialogue.end_id
+                    continue
+                if open_groups[row]:  # inside a group the next token is known
+                    choice = choices[row] = group[len(open_groups[row])]
+                elif self._ends(choice, said[row]):
+                    finished[row] = True
+                    choices[row] = self.dialogue.end_id
+                    continue
+                said[row].ids.append(choice)
+                if choice in group:
+                    open_groups[row].append(hidden[row])
+                    if len(open_groups[row]) == len(group):
+                        said[row].embeddings.append(torch.stack(open_groups[row]))
+                        open_groups[row] = []
+            if all(finished):
+                break
+            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
+            embedded = self.model.language.embed(torch.tensor(choices, device=device)[:, None])
+            hidden = self.model.language(embedded, mask, cache)[:, -1]
+        return said
+
+    def _instances(
+        self, seen: Seen, box: Letterbox, spoken: Spoken, embeddings: Sequence[Tensor]
+    ) -> tuple[Instance, ...]:
+        """Every mention as an instance of the image: masks from the mask predictor, boxes from the words."""
+        masked = [mention for mention in spoken.mentions if mention.group is not None]
+        found = iter(self._masked(seen, box, masked, embeddings) if masked else [])
+        return tuple(self._boxed(one, box) if one.group is None else next(found) for one in spoken.mentions)
+
+    def _masked(
+        self, seen: Seen, box: Letterbox, mentions: Sequence[Mention], embeddings: Sequence[Tensor]
+    ) -> list[Instance]:
+        named = [self.vocabulary.named_in(mention.phrase) for mention in mentions]
+        class_ids = torch.tensor([[-1 if name is None else name for name in named]], device=self.model.device)
+        groups = torch.stack([embeddings[mention.group or 0] for mention in mentions])[None]
+        out = self.model.predict_masks(seen, groups, class_ids)
+        chances = out.class_logits[0].float().softmax(dim=-1)
+        scores = out.iou[0].float().sigmoid()
+        instances = []
+        for index, mention in enumerate(mentions):
+            class_id = named[index] if named[index] is not None else int(chances[index].argmax())
+            mask = box.to_mask(out.logits[0, index])
+            instances.append(
+                Instance(
+                    phrase=mention.phrase,
+                    class_name=self.vocabulary.name(class_id),  # type: ignore[arg-type]
+                    box_xyxy_px=mask_box(mask),
+                    mask=mask,
+                    class_score=float(chances[index, class_id]),
+                    score=float(scores[index]),
+                )
+            )
+        return instances
+
+    def _boxed(self, mention: Mention, box: Letterbox) -> Instance:
+        height, width = box.size_hw
+        x1, y1, x2, y2 = mention.box or (0.0, 0.0, 0.0, 0.0)
+        pixels: Box = (x1 * width, y1 * height, x2 * width, y2 * height)
+        class_id = self.vocabulary.named_in(mention.phrase)
+        name = self.vocabulary.name(self.vocabulary.unknown_id if class_id is None else class_id)
+        return Instance(phrase=mention.phrase, class_name=name, box_xyxy_px=pixels)
+
+
+def check_question(question: str) -> str:
+    """The question with plain spaces and no surrounding ones.
+
+    Raises:
+        QuestionError: If it is empty, too long, or holds control characters.
+    """
+    tidy = " ".join(question.split())
+    if not tidy:
+        raise QuestionError('the question is empty; ask something like "Segment the airplane on the left."')
+    if len(tidy) > MAX_QUESTION:
+        raise QuestionError(f"the question has {len(tidy):,} characters, at most {MAX_QUESTION:,} are read; shorten it")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in tidy):
+        raise QuestionError("the question holds control characters; type it as plain text")
+    return tidy

@@ -1,0 +1,1 @@
+"""Evaluation (§V): what is measured, and how."""

@@ -1,0 +1,1 @@
+"""The user's side of Fig. 1: parse, call, print; no science."""

@@ -1,0 +1,320 @@
+"""The ``geopix`` command (§III-A, the user's side of Fig. 1): parse and call; rooms are imported inside commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import geopix
+from geopix.apps.errors import SOME_FAILED, complain, one_sentence
+
+app = typer.Typer(
+    name="geopix",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Device = Literal["auto", "cpu", "cuda"]
+
+ImageArgument = Annotated[
+    Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or GeoTIFF seen from above.", show_default=False)
+]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", metavar="nano|DIR|HUB_ID", help="The embedded nano, a folder, or a model of the hub."),
+]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to run; auto takes CUDA if there is any.")]
+BandsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        metavar="R,G,B",
+        help="The bands of a raster to see as red, green and blue, counted from 1: 4,3,2 is true colour where band "
+        "4 is red.",
+        show_default=False,
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"geopix {geopix.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _geopix(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Ask a satellite or aerial image in plain words; get text, with a mask for every object meant.
+
+    Start with: `geopix ask port.tif "segment the ships" -o ships.gpkg`
+
+    If something does not work: `geopix doctor`
+    """
+    # Progress bars and advice of the libraries are not for users of this command; setdefault leaves them the choice.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@app.command()
+@one_sentence()
+def ask(
+    image: ImageArgument,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="In plain words.", show_default=False)],
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    bands: BandsOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answer as one line of JSON, and nothing else, on stdout.")
+    ] = False,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Also write FILE; give it as often as you like. The suffix picks the form: .png overlay, .gpkg or "
+            ".geojson polygons on the map, .tif label raster (0 = none), .json COCO.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Ask one question about one image.
+
+    Prints the answer; [1] in it is the first row of the table below it, and the first object in every output.
+
+    `geopix ask airport.png "how many airplanes are there?"`
+
+    `geopix ask port.tif "segment the ships" -o ships.gpkg -o ships.png`
+
+    `geopix ask scene.tif "segment the bridge and the harbor" --bands 4,3,2 --json`
+    """
+    chosen = _bands(bands)
+    from geopix.apps import ask as room
+
+    room.run(
+        image,
+        question,
+        model=model,
+        device=device,
+        bands=chosen,
+        as_json=as_json,
+        outputs=output or [],
+        overwrite=overwrite,
+    )
+
+
+@app.command()
+@one_sentence()
+def chat(
+    image: ImageArgument,
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    bands: BandsOption = None,
+) -> None:
+    """Hold a conversation about an image in the terminal.
+
+    Later questions may refer to earlier answers. `/save FILE` writes the last answer, `/image PATH` goes on with
+    another image, `/help` lists the rest. Ctrl-C cancels an answer, Ctrl-D leaves.
+
+    `geopix chat airport.png`
+    """
+    chosen = _bands(bands)
+    from geopix.apps import chat as room
+
+    room.run(image, model=model, device=device, bands=chosen)
+
+
+@app.command()
+@one_sentence()
+def predict(
+    requests: Annotated[
+        Path, typer.Argument(metavar="REQUESTS.jsonl", help="One request a line, as below.", show_default=False)
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="ANSWERS.jsonl", help="Where the answers go.", show_default=False),
+    ],
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Questions answered at once; lower it if memory runs out.")
+    ] = 8,
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    bands: BandsOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of continuing.")] = False,
+) -> None:
+    """Answer many questions about many images, in batches.
+
+    A line of the request file; the path of the image is relative to that file:
+
+    `{"id": "a1", "image": "tiles/a1.png", "question": "segment the ships"}`
+
+    The answers are lines of JSON in the order of the requests. A bad line gets an answer with "error", and the rest
+    go on. Stopped in the middle? Run the same command again: it continues where it stopped.
+
+    `geopix predict requests.jsonl -o answers.jsonl --batch-size 16`
+
+    Exit code: 0 all answered, 3 some answers hold an error, 1 could not run, 2 wrong usage, 130 interrupted.
+    """
+    chosen = _bands(bands)
+    from geopix.apps import predict as room
+
+    errors = room.run(
+        requests, output, batch_size=batch_size, model=model, device=device, bands=chosen, overwrite=overwrite
+    )
+    if errors:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+@one_sentence()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The stage's settings.", show_default=False)],
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10, sen2ships and ucm."),
+    ],
+    runs: Annotated[
+        Path,
+        typer.Option("--runs", metavar="DIR", help="Where features, checkpoints and metrics go; made if need be."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="key=value", help="Settings that replace those of the file.", show_default=False),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export", metavar="DIR", help="Write the model there at the end, ready to ask.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Train one stage.
+
+    Features of the frozen encoder are computed once and kept; metrics of every step go to `metrics.jsonl` in the
+    stage's folder. Stopped in the middle? Run the same command again: it continues from the last checkpoint.
+
+    `geopix train configs/nano_search.yaml --data data --runs out/nano`
+
+    `geopix train configs/nano_joint.yaml steps=200 loss.dice=1.0 --data data --runs out/nano --export out/my-nano`
+
+    `runs/nano.sh` runs all stages of nano in order.
+    """
+    from geopix.apps import train as room
+
+    room.run(config, overrides or [], data=data, runs=runs, export=export)
+
+
+@app.command()
+@one_sentence()
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10.")],
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Questions answered at once; lower it if memory runs out.")
+    ] = 16,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="REPORT.json", help="Also write the whole report.", show_default=False),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=8, metavar="N", help="Ask N questions only, spread over all images.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Ask the validation questions and print scores with n and 95 % intervals.
+
+    The model writes every answer itself; masks are compared at the image's own resolution, missing and extra masks
+    count as zero. The protocol stands in the report.
+
+    `geopix evaluate --data data -o report.json`
+
+    `geopix evaluate --data data --model out/my-nano --limit 100`
+    """
+    from geopix.apps import evaluate as room
+
+    room.run(
+        data,
+        model=model,
+        device=device,
+        batch_size=batch_size,
+        output=output,
+        overwrite=overwrite,
+        limit=limit,
+    )
+
+
+@app.command()
+@one_sentence()
+def info(
+    model: Annotated[
+        str, typer.Argument(metavar="[nano|DIR|HUB_ID]", help="The model to tell about.", show_default="nano")
+    ] = "nano",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")] = False,
+) -> None:
+    """Tell what a model is made of: parts, parameters, memory needed, licences, and terms of its training data.
+
+    `geopix info`
+
+    `geopix info runs/my-model`
+    """
+    from geopix.apps import info as room
+
+    room.run(model, as_json)
+
+
+@app.command()
+@one_sentence()
+def doctor() -> None:
+    """Look for what is missing on this machine and print the commands that mend it.
+
+    Exit code: 0 if nothing needed is missing, otherwise 1.
+    """
+    from geopix.apps import doctor as room
+
+    if not room.run():
+        raise typer.Exit(1)
+
+
+def _bands(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        red, green, blue = (int(number) for number in text.split(","))
+    except ValueError:
+        red = green = blue = 0
+    if min(red, green, blue) < 1:
+        raise typer.BadParameter(f"{text!r} is not three band numbers from 1 on, as in 3,2,1", param_hint="--bands")
+    return red, green, blue
+
+
+def main() -> None:
+    """The entry point of the ``geopix`` command."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            with suppress(ValueError):  # a closed stream
+                stream.reconfigure(errors="replace")  # odd bytes in names must not end the program
+    try:
+        app(prog_name="geopix")
+    except KeyboardInterrupt:
+        complain("geopix: stopped")
+        sys.exit(130)

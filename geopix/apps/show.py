@@ -1,0 +1,46 @@
+"""Text and tables on a terminal (Fig. 1, right side), for every command; needs nothing but rich."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from geopix.apps.errors import clean
+
+
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Send what libraries print to stderr: stdout is for answers, and ``--json`` promises one line."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def plain(text: object) -> Text:
+    """Text shown as it is: "[1]" is a mark of ours, not rich's markup."""
+    return Text(clean(str(text)))
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[object]], numeric: Iterable[str] = ()) -> Table:
+    """A small table; the columns named in ``numeric`` are aligned right."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    right = set(numeric)
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(plain(cell) for cell in row))
+    return made
+
+
+def print_text(text: str) -> None:
+    """Print a text of the model on stdout, unwrapped and uncoloured."""
+    Console(highlight=False).print(plain(text), soft_wrap=True)
+
+
+def megabytes(size: float) -> str:
+    """A size in bytes for people, in decimal megabytes or gigabytes."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -6,7 +6,7 @@ import time
 import unicodedata
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from geopix.classes import ClassVocabulary
 from geopix.dialogue import Dialogue, Mention, Spoken
 from geopix.model.encoder import Letterbox, to_pixels
 from geopix.model.geopix import GeoPixModel, Seen
+from geopix.model.mask_predictor import ClassQuery
 from geopix.records import Answer, Box, Image, Instance, mask_box
 
 MAX_QUESTION = 2000
@@ -62,6 +63,9 @@ class Assistant:
             are the same, the second is there to measure the first against.
         look_ahead: Whether words that the question suggests are read together, and kept where the model agrees; the
             answers are the same.
+        class_query: Whose memory refines a mask: of the class that the phrase names, else the predicted ones mixed
+            ("text"); always the predicted ones, mixed or the first alone; the slot for unknown classes; or none.
+            `GeoPixModel.predict_masks` takes any other choice.
     """
 
     def __init__(
@@ -71,8 +75,9 @@ class Assistant:
         name: str,
         group_at_once: bool = True,
         look_ahead: bool = True,
+        class_query: Literal["text", "mixture", "top-1", "unknown", "none"] = "text",
     ) -> None:
-        self.model, self.dialogue, self.name = model, dialogue, name
+        self.model, self.dialogue, self.name, self.class_query = model, dialogue, name, class_query
         self.group_at_once, self.look_ahead = group_at_once, look_ahead
         self.vocabulary = ClassVocabulary(tuple(model.config.class_names))
         self._seen: Seen | None = None
@@ -197,7 +202,9 @@ class Assistant:
         return [Answer(a.text, a.instances, a.size_hw, a.model, each) for a in answers]
 
     def _look(self, squares: list[Image]) -> Seen:
-        return self.model.see(to_pixels(squares).to(self.model.device, self.model.dtype))
+        config = self.model.config
+        pixels = to_pixels(squares, config.image_mean, config.image_std)
+        return self.model.see(pixels.to(self.model.device, self.model.dtype))
 
     def _generate(self, ids: list[int], seen: Seen, said: _Said) -> Iterator[None]:
         """Read ``ids``, then speak into ``said``, pausing after every token and every group."""
@@ -318,26 +325,40 @@ class Assistant:
         self, seen: Seen, box: Letterbox, mentions: Sequence[Mention], embeddings: Sequence[Tensor]
     ) -> list[Instance]:
         named = [self.vocabulary.named_in(mention.phrase) for mention in mentions]
-        class_ids = torch.tensor([[-1 if name is None else name for name in named]], device=self.model.device)
         groups = torch.stack([embeddings[mention.group or 0] for mention in mentions])[None]
-        out = self.model.predict_masks(seen, groups, class_ids)
-        chances = out.class_logits[0].float().softmax(dim=-1)
-        scores = out.iou[0].float().sigmoid()
+        query: ClassQuery = "mixture"  # where a class is named, it is not used
+        if self.class_query != "text" and self.class_query != "unknown":
+            query = self.class_query
+        out = self.model.predict_masks(seen, groups, self._class_ids(named), query)
         instances = []
         for index, mention in enumerate(mentions):
-            class_id = named[index] if named[index] is not None else int(chances[index].argmax())
+            class_id, class_score = named[index], None
+            if out.class_logits is not None:
+                chances = out.class_logits[0, index].float().softmax(dim=-1)
+                class_id = int(chances.argmax()) if class_id is None else class_id
+                class_score = float(chances[class_id])
             mask = box.to_mask(out.logits[0, index])
             instances.append(
                 Instance(
                     phrase=mention.phrase,
-                    class_name=self.vocabulary.name(class_id),  # type: ignore[arg-type]
+                    class_name=self.vocabulary.name(self.vocabulary.unknown_id if class_id is None else class_id),
                     box_xyxy_px=mask_box(mask),
                     mask=mask,
-                    class_score=float(chances[index, class_id]),
-                    score=float(scores[index]),
+                    class_score=class_score,
+                    score=None if out.iou is None else float(out.iou[0, index].float().sigmoid()),
                 )
             )
         return instances
+
+    def _class_ids(self, named: Sequence[int | None]) -> Tensor | None:
+        """Q_c where somebody names it, (1, m) with -1 where it is predicted: decision 1 of docs/paper.md."""
+        if self.class_query == "text":
+            slots = [-1 if slot is None else slot for slot in named]
+        elif self.class_query == "unknown":
+            slots = [self.vocabulary.unknown_id] * len(named)
+        else:
+            return None
+        return torch.tensor([slots], device=self.model.device)
 
     def _boxed(self, mention: Mention, box: Letterbox) -> Instance:
         height, width = box.size_hw

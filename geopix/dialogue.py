@@ -22,7 +22,8 @@ _BOX = re.compile(r"\s*\{<(\d{1,3})><(\d{1,3})><(\d{1,3})><(\d{1,3})>\}")
 class Template:
     """The words around a turn: ``before`` the question, ``between`` it and the answer, ``after`` the answer.
 
-    ``opening`` comes once, before everything.
+    ``opening`` comes once, before everything. ``joined`` says that the words before and after a question hold no
+    special token, so that they and the question are cut into tokens as one text, as the model was trained on.
     """
 
     opening: str = ""
@@ -30,6 +31,22 @@ class Template:
     between: str = "<|im_end|>\n<|im_start|>assistant\n"
     end: str = "<|im_end|>"
     after: str = "\n"
+    joined: bool = False
+
+
+TEMPLATES = {
+    "chatml": Template(),
+    "vicuna": Template(
+        opening="A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the human's questions. ",
+        before="USER: ",
+        between=" ASSISTANT:",
+        end="</s>",
+        after="",
+        joined=True,
+    ),
+}
+"""The words around a turn by name: SmolLM2's own, and those of LLaVA-1.5 ("v1") that the paper's model speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +111,31 @@ class Dialogue:
         n_scales, tokens_per_scale: Size of a group of segmentation tokens.
         image_tokens: How many tokens an image takes.
         template: The words around a turn.
+        marks_phrases: Whether answers mark the phrase of a mask with `PHRASE`, as ours do; where they don't, the
+            tokenizer gets no such token.
     """
 
     def __init__(
-        self, tokenizer: Any, n_scales: int, tokens_per_scale: int, image_tokens: int, template: Template | None = None
+        self,
+        tokenizer: Any,
+        n_scales: int,
+        tokens_per_scale: int,
+        image_tokens: int,
+        template: Template | None = None,
+        marks_phrases: bool = True,
     ) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer, self.marks_phrases = tokenizer, marks_phrases
         self.image_tokens = image_tokens
         self.template = template or Template()
         names = segmentation_tokens(n_scales, tokens_per_scale)
-        tokenizer.add_special_tokens(
-            {"additional_special_tokens": [IMAGE, PHRASE, *names]}, replace_extra_special_tokens=False
-        )
-        self.image_id, self.phrase_id, *group = tokenizer.convert_tokens_to_ids([IMAGE, PHRASE, *names])
-        self.group_ids: tuple[int, ...] = tuple(group)
+        ours = [IMAGE, *([PHRASE] if marks_phrases else []), *names]
+        tokenizer.add_special_tokens({"additional_special_tokens": ours}, replace_extra_special_tokens=False)
+        ids = dict(zip(ours, tokenizer.convert_tokens_to_ids(ours), strict=True))
+        self.image_id: int = ids[IMAGE]
+        self.phrase_id: int = ids.get(PHRASE, -1)
+        self.group_ids: tuple[int, ...] = tuple(ids[name] for name in names)
         self.end_id: int = self._own(self.template.end)[-1]
-        self.new_ids: tuple[int, ...] = (self.image_id, self.phrase_id, *self.group_ids)
+        self.new_ids: tuple[int, ...] = tuple(ids.values())
 
     def encode(self, turns: Sequence[Turn], with_image: bool = True) -> Encoded:
         """A whole dialogue, answers included, for training."""
@@ -135,11 +161,22 @@ class Dialogue:
 
     def question(self, question: str, first: bool, with_image: bool = True) -> list[int]:
         """The ids up to where the assistant starts to speak; nothing the user types becomes a token of ours."""
-        ids = self._own(self.template.opening if first else self.template.after)
-        ids += self._own(self.template.before)
-        if first and with_image:
-            ids += [self.image_id] * self.image_tokens + self._own("\n")
-        return ids + self._foreign(question) + self._own(self.template.between)
+        template = self.template
+        seen = [self.image_id] * self.image_tokens if first and with_image else []
+        if template.joined:
+            opening = template.opening + template.before if first else template.after + template.before
+            if not seen:
+                return self._begin(first) + self._foreign(f"{opening}{question}{template.between}")
+            return self._begin(first) + self._own(opening) + seen + self._foreign(f"\n{question}{template.between}")
+        ids = self._own(template.opening if first else template.after) + self._own(template.before)
+        if seen:
+            ids += seen + self._own("\n")
+        return ids + self._foreign(question) + self._own(template.between)
+
+    def _begin(self, first: bool) -> list[int]:
+        """The token that a tokenizer puts before everything, where it has one."""
+        begin = self.tokenizer.bos_token_id
+        return [begin] if first and begin is not None else []
 
     def parse(self, ids: Sequence[int]) -> Spoken:
         """Read a generated answer, tolerating every way in which a model can garble one."""
@@ -150,10 +187,14 @@ class Dialogue:
             if kind == "phrase":
                 text, phrase = _glue(text, phrase or ""), ""
             elif kind == "group":
-                name = _clean(phrase or "") or "the object"
-                mentions.append(Mention(name, group=n_groups))
+                if phrase is None and not self.marks_phrases:  # the words just before are the phrase, and stay
+                    mentions.append(Mention(_last_phrase(text), group=n_groups))
+                    text = _glue(text, f"[{len(mentions)}]")
+                else:
+                    name = _clean(phrase or "") or "the object"
+                    mentions.append(Mention(name, group=n_groups))
+                    text, phrase = _glue(text, f"{name} [{len(mentions)}]"), None
                 n_groups += 1
-                text, phrase = _glue(text, f"{name} [{len(mentions)}]"), None
             else:
                 said = (phrase or "") + content
                 box = _BOX.search(said)
@@ -196,6 +237,12 @@ class Dialogue:
     def _foreign(self, text: str) -> list[int]:
         """Words of others, in which "[SEG0]" is six harmless characters."""
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids) if text else []
+
+
+def _last_phrase(text: str) -> str:
+    """What was spoken of last: the words since the last mark, verb or comma."""
+    words = _clean(re.split(r"\[\d+\]|[,.;:]|\b(?:and|is|are|of|it)\b", text)[-1])
+    return words or "the object"
 
 
 def _clean(phrase: str) -> str:

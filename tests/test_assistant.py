@@ -15,6 +15,7 @@ from geopix.assistant import MAX_QUESTION, Assistant, QuestionError, check_quest
 from geopix.classes import VHR10
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
+from geopix.model.mask_predictor import ClassQuery
 from geopix.records import Answer, Image, Turn, mask_box
 from tests.tiny_model import GROUP, tiny_geopix
 
@@ -170,9 +171,10 @@ def test_a_named_class_wins_over_the_predicted_one(monkeypatch: pytest.MonkeyPat
     predict = guide.model.predict_masks
     asked: list[Tensor] = []
 
-    def sure(seen: Any, embeddings: Tensor, class_ids: Tensor) -> Any:
+    def sure(seen: Any, embeddings: Tensor, class_ids: Tensor, query: ClassQuery) -> Any:
         asked.append(class_ids)
-        out = predict(seen, embeddings, class_ids)
+        out = predict(seen, embeddings, class_ids, query)
+        assert out.class_logits is not None
         out.class_logits[:] = 0
         out.class_logits[..., VHR10.index("tennis court")] = 5
         return out

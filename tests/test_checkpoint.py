@@ -19,6 +19,7 @@ from geopix.checkpoint import CheckpointError
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
+from geopix.model.memory import FoldedMemory
 from tests.tiny import tiny_tokenizer
 from tests.tiny_model import GROUP, tiny_geopix
 
@@ -49,8 +50,8 @@ def trained() -> tuple[GeoPixModel, Dialogue]:
 @pytest.fixture
 def nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a tiny nano."""
-    monkeypatch.setattr(checkpoint, "fresh_nano", fresh)
-    monkeypatch.setattr(checkpoint, "fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(checkpoint.nano, "fresh_nano", fresh)
+    monkeypatch.setattr(checkpoint.open, "fast_dtype", lambda device: torch.float32)
     model, _ = trained()
     checkpoint.save_nano(model, LORA, tmp_path, {"steps": 3})
     return tmp_path
@@ -59,7 +60,7 @@ def nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a whole tiny model."""
-    monkeypatch.setattr(checkpoint, "fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(checkpoint.open, "fast_dtype", lambda device: torch.float32)
     checkpoint.save(*tiny_geopix(), tmp_path)
     return tmp_path
 
@@ -103,7 +104,7 @@ def test_nano_comes_back_as_it_was_trained(nano: Path) -> None:
     before = said(*trained())
     model, dialogue = checkpoint.load(str(nano), "cpu")
     assert not model.training
-    assert model.mask_predictor.memory.bank is None
+    assert isinstance(model.mask_predictor.memory, FoldedMemory)
     assert not any("lora" in name for name, _ in model.named_parameters())
     for ours, theirs in zip(before, said(model, dialogue), strict=True):  # the folded memory is rounded to bfloat16
         torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-2)
@@ -117,11 +118,11 @@ def test_nano_keeps_only_what_was_trained(nano: Path) -> None:
     assert language
     assert all("lora_" in name or "trainable_tokens_delta" in name for name in language)
     assert "mask_predictor.memory.folded" in tensors
-    assert not any("memory.bank" in name or "memory.fuse" in name for name in tensors)
+    assert not any("memory.bank" in name or "memory.fusion" in name for name in tensors)
 
 
 def test_the_embedded_name_is_the_embedded_folder(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "NANO", nano)
+    monkeypatch.setattr(checkpoint.nano, "NANO", nano)
     guide = geopix.load("nano", "cpu")
     guide.set_image(np.zeros((30, 60, 3), np.uint8))
     answer = guide.ask("What is there?")
@@ -203,10 +204,10 @@ def test_settings_that_are_no_json_object(nano: Path, text: str) -> None:
 def test_a_whole_model_with_its_tokenizer_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folded: bool
 ) -> None:
-    monkeypatch.setattr(checkpoint, "fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(checkpoint.open, "fast_dtype", lambda device: torch.float32)
     model, dialogue = tiny_geopix(seed=3)
     if folded:
-        model.mask_predictor.memory.fold()
+        model.mask_predictor.fold()
     checkpoint.save(model, dialogue, tmp_path / "new" / "folder")
     again, spoken = checkpoint.load(str(tmp_path / "new" / "folder"), "cpu")
     assert spoken.new_ids == dialogue.new_ids
@@ -311,17 +312,17 @@ def test_a_hub_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert checkpoint._device("auto") == checkpoint._device("cpu") == torch.device("cpu")
+    assert checkpoint.open._device("auto") == checkpoint.open._device("cpu") == torch.device("cpu")
     with pytest.raises(CheckpointError, match=r"no CUDA device here; use --device cpu"):
-        checkpoint._device("cuda")
+        checkpoint.open._device("cuda")
     with pytest.raises(CheckpointError, match="'tpu' is no device: give auto, cpu or cuda"):
-        checkpoint._device("tpu")
+        checkpoint.open._device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert checkpoint._device("auto") == checkpoint._device("cuda") == torch.device("cuda")
+    assert checkpoint.open._device("auto") == checkpoint.open._device("cuda") == torch.device("cuda")
 
 
 def test_every_tensor_is_told_under_one_part(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "NANO", nano)
+    monkeypatch.setattr(checkpoint.nano, "NANO", nano)
     model, _ = checkpoint.load("nano", "cpu")
     facts = checkpoint.describe("nano")
     parts = {row["part"]: row for row in facts["parts"]}
@@ -334,9 +335,9 @@ def test_every_tensor_is_told_under_one_part(nano: Path, monkeypatch: pytest.Mon
     assert sum(row["bytes"] for row in facts["parts"]) == sum(
         tensor.numel() * tensor.element_size() for tensor in tensors
     )
-    folded = model.mask_predictor.memory.folded
-    assert folded is not None
-    assert parts["class-wise memory (folded)"]["parameters"] == folded.numel()
+    memory = model.mask_predictor.memory
+    assert isinstance(memory, FoldedMemory)
+    assert parts["class-wise memory (folded)"]["parameters"] == memory.folded.numel()
     assert parts["multi-modal projector"]["parameters"] == sum(
         p.numel() for p in model.multimodal_projector.parameters()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,28 +101,42 @@ def _bilinear(pixels: int, inner: int, offset: int, side: int, cells: int) -> Te
     return weights
 
 
-def to_pixels(squares: list[Image]) -> Tensor:
-    """Letterboxed (S, S, 3) uint8 images -> normalised (B, 3, S, S) float32."""
+def to_pixels(
+    squares: Sequence[Image], mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> Tensor:
+    """Letterboxed (S, S, 3) uint8 images -> normalised (B, 3, S, S) float32, by channel means and deviations."""
     pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels - mean) / std
+    means, deviations = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return (pixels - means) / deviations
 
 
 class VisionEncoder(nn.Module):
-    """The frozen encoder: hidden states of chosen layers, class token dropped.
+    """The frozen encoder: hidden states of chosen layers, without the tokens that stand for no patch.
 
     Args:
-        backbone: Any transformers vision model whose output has ``hidden_states`` with one leading class token.
+        backbone: Any transformers vision model whose output has ``hidden_states`` (B, tokens, channels), patches last.
         layers: Index into ``hidden_states`` for each scale, coarse (deepest) first.
+        patches: How many patches a square has.
     """
 
-    def __init__(self, backbone: nn.Module, layers: tuple[int, ...]) -> None:
+    def __init__(self, backbone: nn.Module, layers: tuple[int, ...], patches: int) -> None:
         super().__init__()
-        self.backbone = backbone.requires_grad_(False)
-        self.layers = layers
+        self.backbone, self.layers, self.patches = backbone, layers, patches
+        backbone.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, scales, patches, channels); never a gradient."""
+        """(B, 3, S, S) -> (B, scales, patches, channels); never a gradient.
+
+        Raises:
+            ValueError: If the hidden states are not patches in a row.
+        """
         with torch.no_grad():
             states = self.backbone(pixels, output_hidden_states=True).hidden_states
-        return torch.stack([states[layer][:, 1:] for layer in self.layers], dim=1)
+        chosen = [states[layer] for layer in self.layers]
+        for state in chosen:  # class and register tokens lead, where there are any
+            if state.ndim != 3 or state.shape[1] < self.patches:
+                raise ValueError(
+                    f"the vision model gives hidden states of shape {tuple(state.shape)}, expected (images, "
+                    f"{self.patches} patches, channels); choose a plain vision transformer"
+                )
+        return torch.stack([state[:, -self.patches :] for state in chosen], dim=1)

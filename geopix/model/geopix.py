@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from geopix.classes import VHR10
-from geopix.model.encoder import VisionEncoder
+from geopix.model.encoder import IMAGENET_MEAN, IMAGENET_STD, VisionEncoder
 from geopix.model.llm import LanguageModel
-from geopix.model.mask_predictor import MaskPrediction, MaskPredictor
-from geopix.model.memory import MemoryBank
+from geopix.model.mask_predictor import ClassQuery, MaskPrediction, MaskPredictor, joined
+from geopix.model.memory import make_memory
 from geopix.model.projectors import MultiModalProjector, ScaleProjector
-from geopix.model.relations import Scene
+from geopix.model.relations import OrdinalEncoding, Scene
+
+TARGETS_AT_ONCE = 64
+"""Targets whose masks are predicted in one pass where no gradient is asked for: past some, only memory grows."""
 
 
 class GeoPixConfig(PreTrainedConfig):
     """Sizes of a GeoPix model.
 
     Args:
-        vision_config, text_config: transformers' own configs of the encoder and the LLM, as dicts or objects.
+        vision_config, text_config: transformers' own configs of the encoder and the LLM, as dicts or objects: any
+            vision transformer that yields hidden states, any causal LM.
         image_size: Side of the letterboxed square in pixels (336 in the paper, §V-A).
+        image_mean, image_std: Of the channels, as the encoder was trained.
         encoder_layers: Hidden state of every scale, coarse first; the first also feeds the LLM. L is its length.
         merge: Side of the square of patches that becomes one image token.
+        projector: {"inner" channels of the multi-modal projector, "norm" in front of it}.
+        template: Whose words stand around a turn, see `geopix.dialogue.TEMPLATES`.
         tokens_per_scale: N of T_seg, segmentation tokens of one scale.
+        mask_path: "geopix" for the paper's equations, "released" for the network that the authors published.
         mask_width: Channels of the mask path; a multiple of 32.
+        mask_side: Cells along a side of its features; by default those of the encoder.
         decoder_blocks: Two-way blocks in a scale's decoder.
+        shared_projector: One scale projector for all scales (Table X).
+        relations: Whether objects are told apart by where they stand (ours, docs/paper.md); False is the paper alone.
         memory: {"fusion", "capacity", "width" (D), "side" (H = W in cells), "layers" (depth of SA), "top_k",
-            "folded" (whether the weights hold F(h) instead of the bank)}.
+            "folded" (whether the weights hold F(h) instead of the bank), "largest_gb" (a larger bank is refused)}.
         class_names: The slots of the bank but for the last, "unknown".
         image_token_id: Id of "<image>".
     """
@@ -44,11 +56,19 @@ class GeoPixConfig(PreTrainedConfig):
         vision_config: Any = None,
         text_config: Any = None,
         image_size: int = 336,
+        image_mean: Sequence[float] = IMAGENET_MEAN,
+        image_std: Sequence[float] = IMAGENET_STD,
         encoder_layers: Sequence[int] = (8, 6),
         merge: int = 2,
+        projector: dict[str, Any] | None = None,
+        template: str = "chatml",
         tokens_per_scale: int = 3,
+        mask_path: Literal["geopix", "released"] = "geopix",
         mask_width: int = 128,
+        mask_side: int | None = None,
         decoder_blocks: int = 3,
+        shared_projector: bool = False,
+        relations: bool = True,
         memory: dict[str, Any] | None = None,
         class_names: Sequence[str] = VHR10,
         image_token_id: int = 0,
@@ -57,11 +77,18 @@ class GeoPixConfig(PreTrainedConfig):
         self.vision_config = _sub_config(vision_config)
         self.text_config = _sub_config(text_config)
         self.image_size = image_size
+        self.image_mean, self.image_std = list(image_mean), list(image_std)
         self.encoder_layers = list(encoder_layers)
         self.merge = merge
+        self.projector = projector or {"inner": None, "norm": True}
+        self.template = template
         self.tokens_per_scale = tokens_per_scale
+        self.mask_path = mask_path
         self.mask_width = mask_width
+        self.mask_side = mask_side
         self.decoder_blocks = decoder_blocks
+        self.shared_projector = shared_projector
+        self.relations = relations
         self.memory = {**DEFAULT_MEMORY, **(memory or {})}
         self.class_names = list(class_names)
         self.image_token_id = image_token_id
@@ -80,22 +107,23 @@ class GeoPixConfig(PreTrainedConfig):
 
 DEFAULT_MEMORY = {
     "fusion": "conv3d", "capacity": 64, "width": 64, "side": 12, "layers": 1, "top_k": 3, "folded": False,
+    "largest_gb": 4.0,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Seen:
     """What is computed once per image: image tokens (B, m, hidden), SA(F_img) of every scale (B, n, width), and what
-    the cells say of themselves."""
+    the cells say of themselves (None without relations)."""
 
     tokens: Tensor
     scales: list[Tensor]
-    scene: Scene
+    scene: Scene | None
 
     def image(self, index: int) -> Seen:
         """One image's part, as a batch of one."""
         one = slice(index, index + 1)
-        return Seen(self.tokens[one], [scale[one] for scale in self.scales], self.scene.image(index))
+        return Seen(self.tokens[one], [scale[one] for scale in self.scales], self.scene and self.scene.image(index))
 
 
 class GeoPixModel(PreTrainedModel):
@@ -121,28 +149,17 @@ class GeoPixModel(PreTrainedModel):
             # one, the language model would attend to what comes after, silently.
             part.set_attn_implementation("sdpa")
         n_scales, channels = len(config.encoder_layers), config.vision_config.hidden_size
-        self.encoder = VisionEncoder(encoder, tuple(config.encoder_layers))
+        self.encoder = VisionEncoder(encoder, tuple(config.encoder_layers), config.grid_side**2)
         self.language = LanguageModel(llm, config.image_token_id)
-        self.scale_projectors = nn.ModuleList(ScaleProjector(channels, config.mask_width) for _ in range(n_scales))
-        self.multimodal_projector = MultiModalProjector(channels, self.language.hidden, config.merge)
-        memory = config.memory
-        n_classes = len(config.class_names) + 1
-        bank = MemoryBank(n_classes, n_scales, memory["capacity"], memory["width"], memory["side"], memory["fusion"])
-        if memory["folded"]:
-            bank.expect_folded()
-        self.mask_predictor = MaskPredictor(
-            channels=n_scales * channels,
-            hidden=self.language.hidden,
-            tokens_per_scale=config.tokens_per_scale,
-            width=config.mask_width,
-            grid_side=config.grid_side,
-            n_scales=n_scales,
-            n_classes=n_classes,
-            memory=bank,
-            memory_layers=memory["layers"],
-            decoder_blocks=config.decoder_blocks,
-            top_k=memory["top_k"],
+        hidden = self.language.hidden
+        side = config.mask_side or config.grid_side
+        self.scale_projectors = nn.ModuleList(
+            ScaleProjector(channels, config.mask_width, side) for _ in range(1 if config.shared_projector else n_scales)
         )
+        self.multimodal_projector = MultiModalProjector(
+            channels, hidden, config.merge, config.projector["inner"] or 2 * hidden, config.projector["norm"]
+        )
+        self.mask_predictor = _mask_predictor(config, channels, hidden, side)
         self.post_init()
         # transformers looks for tied weights among direct children only; the LLM is a grandchild.
         tied = getattr(self.language.llm, "all_tied_weights_keys", {})
@@ -159,20 +176,43 @@ class GeoPixModel(PreTrainedModel):
         """The same from the encoder's features (B, L, patches, channels), as training caches them."""
         return Seen(self.multimodal_projector(features[:, 0]), *self.see_scales(features))
 
-    def see_scales(self, features: Tensor) -> tuple[list[Tensor], Scene]:
+    def see_scales(self, features: Tensor) -> tuple[list[Tensor], Scene | None]:
         """Only the mask path's half of `see_features`; see `MaskPredictor.see`."""
-        projected = [projector(features[:, scale]) for scale, projector in enumerate(self.scale_projectors)]
+        last = len(self.scale_projectors) - 1  # one for all scales, or one each
+        projected = [
+            self.scale_projectors[min(scale, last)](features[:, scale]) for scale in range(len(self.encoder.layers))
+        ]
         return self.mask_predictor.see(projected, features)
 
     def predict_masks(
-        self, seen: Seen, embeddings: Tensor, class_ids: Tensor | None = None, refine: bool = True
+        self,
+        seen: Seen,
+        embeddings: Tensor,
+        class_ids: Tensor | None = None,
+        query: ClassQuery = "mixture",
+        refine: bool = True,
     ) -> MaskPrediction:
         """Masks of m targets in each image; see `MaskPredictor.forward`.
 
-        ``embeddings`` is (B, m, L * tokens per scale, hidden), as `segmentation_embeddings` gathers them.
+        ``embeddings`` is (B, m, L * tokens per scale, hidden), as `segmentation_embeddings` gathers them; m may be 0,
+        and where no gradient is asked for, many targets take no more memory than some.
         """
-        groups = embeddings.unflatten(2, (self.mask_predictor.n_scales, -1))
-        return self.mask_predictor(seen.scales, seen.scene, groups.to(seen.scales[0].dtype), class_ids, refine)
+        groups = embeddings.unflatten(2, (len(self.encoder.layers), -1)).to(seen.scales[0].dtype)
+        at_once = max(1, TARGETS_AT_ONCE // len(groups))
+        if groups.shape[1] <= at_once or torch.is_grad_enabled():
+            return self.mask_predictor(seen.scales, seen.scene, groups, class_ids, query, refine)
+        pieces = [
+            self.mask_predictor(
+                seen.scales,
+                seen.scene,
+                groups[:, start : start + at_once],
+                None if class_ids is None else class_ids[:, start : start + at_once],
+                query,
+                refine,
+            )
+            for start in range(0, groups.shape[1], at_once)
+        ]
+        return joined(pieces)
 
     def segmentation_embeddings(self, hidden: Tensor, groups: Tensor) -> Tensor:
         """Last hidden states at the positions that predict the segmentation tokens.
@@ -184,10 +224,42 @@ class GeoPixModel(PreTrainedModel):
         Returns:
             (B, m, L * tokens per scale, hidden).
         """
-        size = self.mask_predictor.n_scales * self.config.tokens_per_scale
+        size = len(self.encoder.layers) * self.config.tokens_per_scale
         offsets = torch.arange(-1, size - 1, device=hidden.device)
         rows = torch.arange(len(hidden), device=hidden.device)[:, None, None]
         return hidden[rows, groups[..., None] + offsets]
+
+
+def _mask_predictor(config: GeoPixConfig, channels: int, hidden: int, side: int) -> MaskPredictor:
+    """The mask predictor that a config describes.
+
+    Raises:
+        ValueError: If its bank would be larger than the config allows.
+    """
+    n_scales, n_classes, memory = len(config.encoder_layers), len(config.class_names) + 1, config.memory
+    shape = (n_classes, n_scales, memory["capacity"], memory["width"], memory["side"], memory["side"])
+    size = 4e-9 * math.prod(shape)
+    if memory["fusion"] != "none" and not memory["folded"] and size > memory["largest_gb"]:
+        raise ValueError(
+            f"a memory bank of {' x '.join(map(str, shape))} takes {size:,.1f} GB in float32, and "
+            f"{memory['largest_gb']} are allowed; choose a smaller capacity, width or side, or set memory['largest_gb']"
+        )
+    return MaskPredictor(
+        hidden=hidden,
+        tokens_per_scale=config.tokens_per_scale,
+        width=config.mask_width,
+        side=side,
+        n_scales=n_scales,
+        n_classes=n_classes,
+        memory=make_memory(memory["fusion"], *shape[:5], folded=memory["folded"]),
+        memory_size=(memory["width"], memory["side"]),
+        memory_layers=memory["layers"],
+        ordinal=OrdinalEncoding(n_scales * channels, config.mask_width, n_classes, config.grid_side)
+        if config.relations
+        else None,
+        decoder_blocks=config.decoder_blocks,
+        top_k=memory["top_k"],
+    )
 
 
 def _sub_config(config: Any) -> Any:

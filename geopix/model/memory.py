@@ -2,66 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Fusion = Literal["argmax", "conv2d", "conv3d", "none"]
+from geopix.model.attention import Attention, SelfAttentionLayer, repeated
+
+Fusion = Literal["argmax", "conv2d", "conv3d", "attention", "dual_attention", "none"]
 """How F folds the capacity axis (Table IX); "none" is the table's w/o: key and value are I(m_init) alone."""
-
-
-class Attention(nn.Module):
-    """Multi-head attention whose query may have another width than its key and value.
-
-    Args:
-        width: Channels of the query and of the result.
-        heads: Number of heads; must divide ``inner``.
-        memory_width: Channels of key and value; ``width`` by default.
-        inner: Channels inside; ``width`` by default.
-    """
-
-    def __init__(self, width: int, heads: int, memory_width: int | None = None, inner: int | None = None) -> None:
-        super().__init__()
-        inner, memory_width = inner or width, memory_width or width
-        self.heads = heads
-        self.query = nn.Linear(width, inner)
-        self.key = nn.Linear(memory_width, inner)
-        self.value = nn.Linear(memory_width, inner)
-        self.out = nn.Linear(inner, width)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(B, q, width), (B, k, memory_width), (B, k, memory_width) -> (B, q, width)."""
-        q, k, v = (
-            projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projected in (self.query(query), self.key(key), self.value(value))
-        )
-        if torch.is_grad_enabled() and q.device.type == "cpu":
-            # On a CPU the fused kernel's backward costs several times what three plain matrix products do.
-            attended = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(dim=-1) @ v
-        else:
-            attended = functional.scaled_dot_product_attention(q, k, v)
-        return self.out(attended.transpose(1, 2).flatten(-2))
-
-
-class SelfAttentionLayer(nn.Module):
-    """One layer of SA: attention and a feed-forward part, each behind a norm and beside a residual."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, n, width) -> the same shape."""
-        normed = self.attention_norm(features)
-        features = features + self.attention(normed, normed, normed)
-        return features + self.feed_forward(features)
+_HEADS = 4
 
 
 class MaskEncoder(nn.Module):
@@ -86,11 +37,11 @@ class MaskEncoder(nn.Module):
         return self.layers(squares.flatten(2).transpose(1, 2))
 
 
-class MemoryBank(nn.Module):
-    """The bank M of Eq. 1 together with F: what is remembered of a class at a scale.
+class Bank(nn.Module):
+    """The bank M of Eq. 1: one row for every class at every scale.
 
-    F's convolutions see nothing but the bank, so in evaluation F(h) is a constant for every (class, scale); `fold`
-    keeps that constant and drops the bank (capacity times smaller), with equal results.
+    In a step only the rows of the classes in the batch are read, and only they get a gradient (a sparse one), so the
+    cost of a step does not grow with the number of classes.
 
     Args:
         n_classes: Number of class slots, the "unknown" one included.
@@ -98,67 +49,192 @@ class MemoryBank(nn.Module):
         capacity: N, how many entries a class has.
         width: D, channels of an entry.
         side: H = W of an entry, in cells.
-        fusion: How F folds the capacity axis.
+        sparse: False gives a dense gradient, as torch's own optimisers want it.
     """
 
-    def __init__(self, n_classes: int, n_scales: int, capacity: int, width: int, side: int, fusion: Fusion) -> None:
+    def __init__(
+        self, n_classes: int, n_scales: int, capacity: int, width: int, side: int, sparse: bool = True
+    ) -> None:
         super().__init__()
         self.shape = (n_classes, n_scales, capacity, width, side, side)
-        self.fusion = fusion
-        self.bank: nn.Parameter | None = None
-        self.fuse: nn.Module | None = None
-        self.folded: Tensor | None
-        self.register_buffer("folded", None)
-        if fusion == "none":
-            return
-        self.bank = nn.Parameter(0.02 * torch.randn(self.shape))
-        if fusion in ("conv2d", "conv3d"):
-            self.fuse = _convolutions(capacity, dimensions=2 if fusion == "conv2d" else 3)
+        self.sparse = sparse
+        self.rows = nn.Parameter(torch.empty(n_classes * n_scales, capacity * width * side * side))
+        nn.init.normal_(self.rows, std=0.02)
 
-    def forward(self, class_weights: Tensor, scale: int) -> Tensor | None:
+    def forward(self, classes: Tensor, scale: int) -> Tensor:
+        """Eq. 1: class slots (r,) at the scale Q_l -> h, (r, capacity, width, side, side)."""
+        rows = classes.to(self.rows.device) * self.shape[1] + scale
+        return functional.embedding(rows, self.rows, sparse=self.sparse).unflatten(1, self.shape[2:])
+
+
+class FoldingFusion(nn.Module):
+    """F where it sees nothing but the bank: argmax, conv2d and conv3d of Table IX.
+
+    Args:
+        fusion: Which.
+        capacity: How many entries it folds into one.
+    """
+
+    def __init__(self, fusion: Literal["argmax", "conv2d", "conv3d"], capacity: int) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.layers = None if fusion == "argmax" else _convolutions(capacity, dimensions=2 if fusion == "conv2d" else 3)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(r, capacity, width, side, side) -> (r, width, side, side)."""
+        if self.layers is None:
+            return h.amax(dim=1)
+        if self.fusion == "conv2d":  # classes times channels are the batch
+            return self.layers(h.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(h), -1))[:, :, 0]
+        return self.layers(h.permute(2, 1, 0, 3, 4))[:, 0].transpose(0, 1)  # (width, capacity, class, side, side)
+
+
+class AttendingFusion(nn.Module):
+    """F where it looks at the mask too: attention and dual attention of Table IX.
+
+    Args:
+        fusion: Which.
+        capacity, width: Of the bank; cells attend with ``width`` channels to cells of capacity times as many.
+        heads: Attention heads; must divide ``width``.
+    """
+
+    def __init__(self, fusion: Literal["attention", "dual_attention"], capacity: int, width: int, heads: int) -> None:
+        super().__init__()
+        entries = capacity * width
+        self.remembering = None  # the bank's cells look at the mask first
+        if fusion == "dual_attention":
+            self.remembering = nn.MultiheadAttention(entries, heads, kdim=width, vdim=width, batch_first=True)
+        self.recalling = nn.MultiheadAttention(width, heads, kdim=entries, vdim=entries, batch_first=True)
+
+    def forward(self, h: Tensor, encoded_mask: Tensor) -> Tensor:
+        """(T, capacity, width, side, side), I(m_init) (T, cells, width) -> (T, cells, width)."""
+        cells = h.flatten(1, 2).flatten(2).transpose(1, 2)  # (T, side * side, capacity * width)
+        if self.remembering is not None:
+            cells = self.remembering(cells, encoded_mask, encoded_mask, need_weights=False)[0]
+        recalled: Tensor = self.recalling(encoded_mask, cells, cells, need_weights=False)[0]
+        return recalled
+
+
+class FoldedMemory(nn.Module):
+    """F(h) of every class and scale as numbers, the bank dropped: what an inference checkpoint holds.
+
+    Args:
+        shape: (n_classes, n_scales, width, side, side).
+    """
+
+    folded: Tensor
+
+    def __init__(self, shape: tuple[int, int, int, int, int]) -> None:
+        super().__init__()
+        self.register_buffer("folded", torch.zeros(shape))
+
+    def forward(self, class_weights: Tensor, scale: int, encoded_mask: Tensor) -> Tensor:
+        """As `FoldingMemory.forward`."""
+        used = _used(class_weights)
+        return _mix(class_weights[:, used], self.folded[used, scale])
+
+
+class FoldingMemory(nn.Module):
+    """M and an F that sees nothing but M: in evaluation F(h) is a constant for every (class, scale).
+
+    Args:
+        bank: M.
+        fusion: F.
+    """
+
+    def __init__(self, bank: Bank, fusion: FoldingFusion) -> None:
+        super().__init__()
+        self.bank, self.fusion = bank, fusion
+
+    def forward(self, class_weights: Tensor, scale: int, encoded_mask: Tensor) -> Tensor:
         """F(h) for every target: its classes' folded memories, mixed by Q_c.
 
         Args:
-            class_weights: Q_c, (T, n_classes), rows summing to one; a zero weight leaves that class untouched.
+            class_weights: Q_c, (T, n_classes); a zero weight leaves that class untouched.
             scale: Q_l, the scale's index.
+            encoded_mask: I(m_init), (T, side * side, width); not looked at.
 
         Returns:
-            (T, side * side, width), or None without a memory.
+            (T, side * side, width).
         """
-        if self.fusion == "none":
-            return None
-        used = torch.nonzero(class_weights.detach().amax(dim=0) > 0).flatten()
-        rows = self.folded[used, scale] if self.folded is not None else self._fused(used, scale)
-        return torch.einsum("tr,rdp->tpd", class_weights[:, used].to(rows.dtype), rows.flatten(2))
+        used = _used(class_weights)
+        return _mix(class_weights[:, used], self.fusion(self.bank(used, scale)))
 
-    def fold(self) -> None:
-        """Replace the bank by F(h) of every class and scale, as evaluation computes it; training ends here."""
-        if self.bank is None:
-            return
-        was_training, everything = self.training, torch.arange(self.shape[0])
+    @torch.no_grad()
+    def fold(self) -> FoldedMemory:
+        """F(h) of every class and scale as evaluation computes it, capacity times smaller than the bank."""
+        n_classes, n_scales, _, width, side, _ = self.bank.shape
+        folded = FoldedMemory((n_classes, n_scales, width, side, side)).to(self.bank.rows.device, self.bank.rows.dtype)
+        was_training = self.training
         self.eval()
-        with torch.no_grad():
-            self.folded = torch.stack([self._fused(everything, scale) for scale in range(self.shape[1])], dim=1)
+        for class_id in range(n_classes):  # one at a time: the bank is large
+            for scale in range(n_scales):
+                one = torch.tensor([class_id])
+                folded.folded[class_id, scale] = self.fusion(self.bank(one, scale))[0]
         self.train(was_training)
-        self.bank = self.fuse = None
+        return folded.train(was_training)
 
-    def expect_folded(self) -> None:
-        """Become the folded form with empty values, so that a checkpoint of that form can be loaded."""
-        if self.fusion != "none":
-            n_classes, n_scales, _, width, side, _ = self.shape
-            self.folded = torch.zeros(n_classes, n_scales, width, side, side)
-            self.bank = self.fuse = None
 
-    def _fused(self, classes: Tensor, scale: int) -> Tensor:
-        """F over the capacity axis of some classes: (r, width, side, side)."""
-        if self.bank is None:
-            raise RuntimeError("the bank was folded away; load the training checkpoint to train it further")
-        h = self.bank[classes.to(self.bank.device), scale]  # (r, capacity, width, side, side)
-        if self.fuse is None:
-            return h.amax(dim=1)
-        if self.fusion == "conv2d":  # classes times channels are the batch
-            return self.fuse(h.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(classes), -1))[:, :, 0]
-        return self.fuse(h.permute(2, 1, 0, 3, 4))[:, 0].transpose(0, 1)  # (width, capacity, class, side, side)
+class AttendingMemory(nn.Module):
+    """M and an F that looks at the mask: every mask its own F(h), so there is nothing to fold.
+
+    Args:
+        bank: M.
+        fusion: F.
+    """
+
+    def __init__(self, bank: Bank, fusion: AttendingFusion) -> None:
+        super().__init__()
+        self.bank, self.fusion = bank, fusion
+
+    def forward(self, class_weights: Tensor, scale: int, encoded_mask: Tensor) -> Tensor:
+        """F(h, I(m_init)) for every target, its classes' results mixed by Q_c; see `FoldingMemory.forward`."""
+        recalled = torch.zeros_like(encoded_mask)
+        for class_id in _used(class_weights).tolist():
+            asked = torch.nonzero(class_weights[:, class_id] > 0).flatten()
+            h = self.bank(torch.tensor([class_id]), scale).expand(len(asked), -1, -1, -1, -1)
+            own = self.fusion(h, encoded_mask[asked]) * class_weights[asked, class_id, None, None].to(h.dtype)
+            recalled = recalled.index_add(0, asked, own)
+        return recalled
+
+
+Memory = FoldedMemory | FoldingMemory | AttendingMemory
+
+
+def make_memory(
+    fusion: Fusion, n_classes: int, n_scales: int, capacity: int, width: int, side: int, folded: bool = False
+) -> Memory | None:
+    """The memory of a model before training, or None for "none".
+
+    Args:
+        fusion: How F folds the capacity axis.
+        n_classes, n_scales, capacity, width, side: See `Bank`.
+        folded: Whether to make the folded form, empty, for a checkpoint that holds it.
+
+    Raises:
+        ValueError: If a fusion that looks at the mask is to be folded.
+    """
+    if fusion == "none":
+        return None
+    if fusion == "attention" or fusion == "dual_attention":
+        if folded:
+            raise ValueError(f"the fusion {fusion!r} depends on the mask, so its memory can't be folded")
+        return AttendingMemory(
+            Bank(n_classes, n_scales, capacity, width, side), AttendingFusion(fusion, capacity, width, _HEADS)
+        )
+    if folded:
+        return FoldedMemory((n_classes, n_scales, width, side, side))
+    return FoldingMemory(Bank(n_classes, n_scales, capacity, width, side), FoldingFusion(fusion, capacity))
+
+
+def _used(class_weights: Tensor) -> Tensor:
+    """The classes that any target weighs."""
+    return torch.nonzero(class_weights.detach().amax(dim=0) > 0).flatten()
+
+
+def _mix(weights: Tensor, rows: Tensor) -> Tensor:
+    """(T, r) of Q_c and F(h) (r, width, side, side) -> (T, side * side, width)."""
+    return torch.einsum("tr,rdp->tpd", weights.to(rows.dtype), rows.flatten(2))
 
 
 def _convolutions(capacity: int, dimensions: Literal[2, 3]) -> nn.Sequential:
@@ -200,7 +276,7 @@ class MemoryAttention(nn.Module):
         """Eq. 2 and 3: SA(F) + alpha * CA(SA(F), I(m_init) + F(h)).
 
         Args:
-            seen: SA(F_img), (T, n, width).
+            seen: SA(F_img), (T, n, width), or (G, n, width) where groups of targets share it.
             position: Position encoding of the memory's grid, (p, memory_width), added to the key only.
             encoded_mask: I(m_init), (T, p, memory_width).
             memory: F(h), (T, p, memory_width), or None.
@@ -208,28 +284,4 @@ class MemoryAttention(nn.Module):
         remembered = encoded_mask if memory is None else encoded_mask + memory
         remembered = self.memory_norm(remembered)
         attended = self.cross_attention(seen, remembered + position, remembered)
-        return seen + self.memory_gain * attended
-
-
-class PositionEncoding(nn.Module):
-    """Random Fourier features of the cell centres of a square grid, fixed at construction.
-
-    Args:
-        side: Cells along a side.
-        width: Channels; even.
-        seed: Names the random frequencies.
-    """
-
-    table: Tensor
-
-    def __init__(self, side: int, width: int, seed: int = 0) -> None:
-        super().__init__()
-        frequencies = torch.randn(2, width // 2, generator=torch.Generator().manual_seed(seed))
-        centres = 2 * (torch.arange(side) + 0.5) / side - 1
-        grid = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).flatten(0, 1)
-        angles = math.tau * grid @ frequencies
-        self.register_buffer("table", torch.cat([angles.sin(), angles.cos()], dim=-1), persistent=True)
-
-    def forward(self) -> Tensor:
-        """(side * side, width)."""
-        return self.table
+        return repeated(seen, len(attended)) + self.memory_gain * attended

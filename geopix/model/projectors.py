@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geopix.model.attention import resample
+
 
 class ScaleProjector(nn.Module):
     """P of one scale: encoder channels to the mask path's width, with a look at the neighbours.
@@ -12,19 +14,20 @@ class ScaleProjector(nn.Module):
     Args:
         channels: Channels of the encoder.
         width: Channels of the mask path.
+        side: Cells along a side of the mask path's grid; where the encoder's has fewer, cells are interpolated.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, side: int) -> None:
         super().__init__()
+        self.side = side
         self.norm = nn.LayerNorm(channels)
         self.project = nn.Linear(channels, width)
         self.neighbours = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, patches, channels) -> (B, patches, width); patches form a square grid, row by row."""
-        projected = functional.gelu(self.project(self.norm(features)))
-        side = round(projected.shape[1] ** 0.5)
-        grid = projected.transpose(1, 2).unflatten(2, (side, side))
+        """(B, patches, channels) -> (B, side * side, width); patches form a square grid, row by row."""
+        projected = resample(functional.gelu(self.project(self.norm(features))), self.side)
+        grid = projected.transpose(1, 2).unflatten(2, (self.side, self.side))
         return projected + self.neighbours(grid).flatten(2).transpose(1, 2)
 
 
@@ -35,16 +38,19 @@ class MultiModalProjector(nn.Module):
         channels: Channels of the encoder.
         hidden: Width of the LLM.
         merge: Side of the square of patches that become one token.
+        inner: Channels between the two layers.
+        norm: Whether the features are normalised first; LLaVA's projector does not.
     """
 
-    def __init__(self, channels: int, hidden: int, merge: int) -> None:
+    def __init__(self, channels: int, hidden: int, merge: int, inner: int, norm: bool) -> None:
         super().__init__()
         self.merge = merge
+        read = channels * merge * merge
         self.layers = nn.Sequential(
-            nn.LayerNorm(channels * merge * merge),
-            nn.Linear(channels * merge * merge, 2 * hidden),
+            nn.LayerNorm(read) if norm else nn.Identity(),
+            nn.Linear(read, inner),
             nn.GELU(),
-            nn.Linear(2 * hidden, hidden),
+            nn.Linear(inner, hidden),
         )
 
     def forward(self, features: Tensor) -> Tensor:

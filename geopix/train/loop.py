@@ -26,9 +26,10 @@ from geopix.losses import (
     word_loss,
 )
 from geopix.model.geopix import GeoPixModel, Seen
-from geopix.model.relations import Relations
+from geopix.model.memory import Bank
+from geopix.model.relations import OrdinalEncoding, Relations
 from geopix.train.batches import Batch, Sampler
-from geopix.train.optimizer import MasterAdamW, schedule
+from geopix.train.optimizer import MasterAdamW, schedule, target
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -52,14 +53,15 @@ def step_losses(
         tokens = model.multimodal_projector(batch.features[:, 0])
         return {"word": alignment_loss(tokens, states(batch), token_labels(batch.cells.classes, model.config.merge))}
     if stage.language == "relations":
-        relations = model.mask_predictor.ordinal.relate(batch.features.transpose(1, 2).flatten(2))
+        relations = _ordinal(model).relate(batch.features.transpose(1, 2).flatten(2))
         return {"relation": _relation_loss(relations, batch.cells)}
     if stage.language == "pointing":
         assert states is not None
-        scene, _ = model.mask_predictor.ordinal(batch.features.transpose(1, 2).flatten(2))
+        scene, _ = _ordinal(model)(batch.features.transpose(1, 2).flatten(2))
         groups = states(batch).unflatten(2, (model.mask_predictor.n_scales, -1))
-        pointed = model.mask_predictor.point(scene, groups)[batch.present]
-        return {"pointer": pointer_loss(pointed, batch.coverage[batch.present])}
+        pointed = model.mask_predictor.point(scene, groups)
+        assert pointed is not None
+        return {"pointer": pointer_loss(pointed[batch.present], batch.coverage[batch.present])}
     if batch.ids is None:
         seen = Seen(batch.features, *model.see_scales(batch.features))
         assert states is not None
@@ -72,13 +74,14 @@ def step_losses(
         said = batch.answers[:, 1:]
         losses["word"] = word_loss(model.language.words(hidden[:, :-1][said]), batch.ids[:, 1:][said])
         embeddings = model.segmentation_embeddings(hidden, batch.groups)
-    losses["relation"] = _relation_loss(seen.scene.relations, batch.cells)
+    if seen.scene is not None:
+        losses["relation"] = _relation_loss(seen.scene.relations, batch.cells)
     present = batch.present
     if not present.any():
         return losses
     named = torch.rand(present.shape, device=present.device) < stage.named_class * (1 - progress)
     class_ids = torch.where(named & present, batch.class_ids, -1)
-    out = model.predict_masks(seen, embeddings, class_ids, stage.refine)
+    out = model.predict_masks(seen, embeddings, class_ids, refine=stage.refine)
     coverage = batch.coverage[present]
     weights = stage.loss.bce, stage.loss.dice
     sides = [mask_loss(mask[present], coverage, *weights) for mask in (*out.by_scale, *out.initial)]
@@ -86,11 +89,20 @@ def step_losses(
     with torch.no_grad():
         side = out.logits.shape[-1]  # nano's masks are as fine as the stored ones: nothing is pooled
         iou = mask_iou(out.logits[present], functional.adaptive_avg_pool2d(coverage, side))
-    losses["pointer"] = pointer_loss(out.pointed[present], coverage)
+    if out.pointed is not None:
+        losses["pointer"] = pointer_loss(out.pointed[present], coverage)
+    assert out.iou is not None
+    assert out.class_logits is not None
     losses["iou"] = iou_loss(out.iou[present], iou)
     losses["class_query"] = word_loss(out.class_logits[present], batch.class_ids[present])
     losses["mask_iou"] = iou.mean()
     return losses
+
+
+def _ordinal(model: GeoPixModel) -> OrdinalEncoding:
+    if model.mask_predictor.ordinal is None:
+        raise ValueError("this model has no relations to train; leave stages of relations and pointing out")
+    return model.mask_predictor.ordinal
 
 
 def _relation_loss(said: Relations, cells: CellFacts) -> Tensor:
@@ -146,7 +158,8 @@ def train(
         if rates[name] == 0:
             parameter.requires_grad_(False)
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    optimizer = MasterAdamW(named, rates, stage.betas, stage.weight_decay)
+    banks = {f"{name}.rows" for name, module in model.named_modules() if isinstance(module, Bank)}
+    optimizer = MasterAdamW(named, rates, stage.betas, stage.weight_decay, row_wise=banks)
     first = _resume(folder, model, optimizer)
     model.train()
     model.encoder.eval()
@@ -198,9 +211,11 @@ def load_trained(folder: Path, model: GeoPixModel) -> None:
     masters = load_file(folder / "checkpoint" / "optimizer.safetensors")
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, tensor in masters.items():
-            if name.startswith("master.") and name.removeprefix("master.") in parameters:
-                parameters[name.removeprefix("master.")].copy_(tensor)
+        for kind in ("whole.", "master."):  # rows of the bank that were touched replace what the whole says of them
+            for name, tensor in masters.items():
+                key = name.removeprefix(kind)
+                if key != name and key.split("[")[0] in parameters:
+                    target(key, parameters).copy_(tensor)
     _load_buffers(folder, model)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,15 @@ class MasterAdamW:
 
     Without the copy a small step would round away: bfloat16 holds three digits.
 
+    A parameter whose gradient is sparse (the memory bank's) is updated row by row: a row has a copy and moments from
+    the first step on that its class is in a batch, and rows that no batch has touched cost nothing. A row that is not
+    in a batch stays as it is, where dense AdamW would move it on by its momentum.
+
     Args:
         named: Parameters with their names.
         rates: Learning rate of every parameter by name, at the schedule's peak.
         betas, weight_decay: AdamW's.
+        row_wise: Names of the parameters whose gradients are sparse.
     """
 
     def __init__(
@@ -26,10 +32,18 @@ class MasterAdamW:
         rates: Mapping[str, float],
         betas: tuple[float, float],
         weight_decay: float,
+        row_wise: Container[str] = (),
     ) -> None:
         self.parameters = dict(named)
-        self.masters = {name: parameter.detach().float().clone() for name, parameter in self.parameters.items()}
+        self.rates, self.row_wise = rates, row_wise
+        self.masters = {
+            name: parameter.detach().float().clone()
+            for name, parameter in self.parameters.items()
+            if name not in row_wise
+        }
         groups = [{"params": [master], "lr": rates[name], "peak": rates[name]} for name, master in self.masters.items()]
+        if not groups:  # torch wants one parameter to begin with
+            groups = [{"params": [torch.zeros(())], "lr": 0.0, "peak": 0.0}]
         self.adamw = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, foreach=False, fused=True)
 
     def step(self, share: float, clip: float) -> float:
@@ -42,21 +56,35 @@ class MasterAdamW:
         Returns:
             The norm before clipping.
         """
+        for master in self.masters.values():
+            master.grad = None
         for name, parameter in self.parameters.items():
-            self.masters[name].grad = None if parameter.grad is None else parameter.grad.float()
-            parameter.grad = None
-        norm = float(nn.utils.clip_grad_norm_(self.masters.values(), clip))
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is None:
+                continue
+            if name not in self.row_wise:
+                self.masters[name].grad = gradient.float()
+                continue
+            gradient = gradient.coalesce()
+            for row, values in zip(gradient.indices()[0].tolist(), gradient.values(), strict=True):
+                self._row(name, row).grad = values.float()
+        ordered = [self.masters[key] for key in sorted(self.masters)]  # sums must not depend on who came first
+        norm = float(nn.utils.clip_grad_norm_(ordered, clip))
         for group in self.adamw.param_groups:
             group["lr"] = group["peak"] * share
         self.adamw.step()
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.masters[name])
+            for key, master in self.masters.items():
+                if master.grad is not None:
+                    self._target(key).copy_(master)
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Masters and moments as flat tensors, for a safetensors file."""
-        tensors = {}
+        """Masters and moments as flat tensors, for a safetensors file.
+
+        Of a row-wise parameter these are the touched rows', and the whole of it beside them ("whole.NAME").
+        """
+        tensors = {f"whole.{name}": self.parameters[name].detach() for name in self.parameters if name in self.row_wise}
         for name, master in self.masters.items():
             tensors[f"master.{name}"] = master
             for key, value in self.adamw.state.get(master, {}).items():
@@ -66,14 +94,47 @@ class MasterAdamW:
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `state`; moments of parameters that never had a gradient may be missing."""
         with torch.no_grad():
+            for name in self.parameters:
+                if name in self.row_wise:
+                    self.parameters[name].copy_(tensors[f"whole.{name}"])
+        rows = (ROW.fullmatch(key.removeprefix("master.")) for key in tensors if key.startswith("master."))
+        for found in rows:
+            if found is not None and found["name"] in self.row_wise:
+                self._row(found["name"], int(found["row"]))
+        with torch.no_grad():
             for name, master in self.masters.items():
                 master.copy_(tensors[f"master.{name}"])
-                self.parameters[name].copy_(master)
+                self._target(name).copy_(master)
                 if f"step.{name}" in tensors:
                     self.adamw.state[master] = {
                         key: tensors[f"{key}.{name}"].to(master.device, copy=True)
                         for key in ("step", "exp_avg", "exp_avg_sq")
                     }
+
+    def _row(self, name: str, row: int) -> Tensor:
+        """The master of one row, made when it is first asked for."""
+        key = f"{name}[{row}]"
+        if key not in self.masters:
+            self.masters[key] = self.parameters[name].detach()[row].float().clone()
+            self.adamw.add_param_group({"params": [self.masters[key]], "lr": 0.0, "peak": self.rates[name]})
+        return self.masters[key]
+
+    def _target(self, key: str) -> Tensor:
+        """What a master is the copy of: a parameter, or one row of it."""
+        return target(key, self.parameters)
+
+
+ROW = re.compile(r"(?P<name>.+)\[(?P<row>\d+)\]")
+
+
+def target(key: str, parameters: Mapping[str, Tensor]) -> Tensor:
+    """The parameter that a master's key names, or the row of it ("bank.rows[17]"), as a view to write to.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    found = ROW.fullmatch(key)
+    return parameters[key].detach() if found is None else parameters[found["name"]].detach()[int(found["row"])]
 
 
 def schedule(step: int, steps: int, warmup: int, final: float) -> float:

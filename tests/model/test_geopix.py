@@ -22,6 +22,8 @@ def test_a_batch_equals_single_calls() -> None:
         seen = model.see_features(features[image : image + 1])
         for target in range(4):
             alone = model.predict_masks(seen, embeddings[image : image + 1, target : target + 1])
+            assert alone.iou is not None
+            assert together.iou is not None
             assert torch.allclose(alone.logits[0, 0], together.logits[image, target], atol=1e-5)
             assert torch.allclose(alone.iou[0, 0], together.iou[image, target], atol=1e-5)
 
@@ -109,7 +111,7 @@ def test_save_and_load(tmp_path: Path) -> None:
 
 def test_a_folded_model_saves_and_loads(tmp_path: Path) -> None:
     model, _ = tiny_geopix()
-    model.mask_predictor.memory.fold()
+    model.mask_predictor.fold()
     model.config.memory["folded"] = True
     model.save_pretrained(tmp_path)
     loaded: Any = GeoPixModel.from_pretrained(tmp_path, output_loading_info=True)

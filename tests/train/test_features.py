@@ -35,7 +35,7 @@ class Backbone(nn.Module):
         return SimpleNamespace(hidden_states=[colours, 2 * colours])
 
 
-ENCODER = VisionEncoder(Backbone(), layers=(1, 0))
+ENCODER = VisionEncoder(Backbone(), layers=(1, 0), patches=PATCHES)
 SAMPLES = (
     scene([("ship", (0, 0, 24, 48)), ("harbor", (50, 50, 90, 90))], (96, 96), key="first"),
     scene([("ship", (10, 10, 60, 30))], (40, 80), key="wide", complete=False),

@@ -128,3 +128,66 @@ def test_the_schedule_warms_up_and_cools_down() -> None:
     assert schedule(60, 110, 10, 0.1) == pytest.approx(0.55)
     assert schedule(110, 110, 10, 0.1) == schedule(500, 110, 10, 0.1) == pytest.approx(0.1)
     assert schedule(0, 1, 0, 0.0) == 1.0
+
+
+def _bank(rows: int = 6, columns: int = 4, dtype: torch.dtype = torch.float32) -> nn.Embedding:
+    torch.manual_seed(0)
+    return nn.Embedding(rows, columns, sparse=True, dtype=dtype)
+
+
+def _row_wise(bank: nn.Embedding, decay: float = 0.0) -> MasterAdamW:
+    return MasterAdamW([("bank", bank.weight)], {"bank": 1e-2}, BETAS, decay, row_wise={"bank"})
+
+
+def _look_up(bank: nn.Embedding, rows: list[int], step: int) -> None:
+    """Give the rows the gradients of a step."""
+    factors = torch.randn(bank.embedding_dim, generator=torch.Generator().manual_seed(step)).to(bank.weight.dtype)
+    (bank(torch.tensor(rows)) * factors).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_rows_of_a_batch_are_updated_as_by_adamw_and_no_others() -> None:
+    bank, dense = _bank(), nn.Embedding.from_pretrained(_bank().weight.detach().clone(), freeze=False)
+    before = bank.weight.detach().clone()
+    mine, reference = _row_wise(bank), torch.optim.AdamW(dense.parameters(), lr=1e-2, betas=BETAS, weight_decay=0.0)
+    for step in range(5):
+        _look_up(bank, [1, 4], step)
+        assert mine.step(1.0, clip=math.inf) > 0
+        _look_up(dense, [1, 4], step)
+        reference.step()
+        reference.zero_grad()
+    torch.testing.assert_close(bank.weight, dense.weight, rtol=1e-6, atol=1e-7)
+    assert torch.equal(bank.weight[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+    assert sorted(mine.masters) == ["bank[1]", "bank[4]"]  # nothing is kept of rows that no batch has touched
+
+
+def test_a_row_that_is_not_in_a_batch_rests() -> None:
+    bank = _bank()
+    mine = _row_wise(bank, decay=0.1)
+    _look_up(bank, [1, 4], 0)
+    mine.step(1.0, clip=math.inf)
+    before = bank.weight.detach().clone()
+    _look_up(bank, [1], 1)
+    mine.step(1.0, clip=math.inf)
+    assert torch.equal(bank.weight[4], before[4])
+    assert not torch.equal(bank.weight[1], before[1])
+
+
+def test_rows_come_back_from_a_checkpoint() -> None:
+    unbroken, stopped = _bank(dtype=torch.bfloat16), _bank(dtype=torch.bfloat16)
+    mine, other = _row_wise(unbroken), _row_wise(stopped)
+    for step in range(3):
+        for bank, optimizer in ((unbroken, mine), (stopped, other)):
+            _look_up(bank, [[4], [1, 2], [4, 1]][step], step)
+            optimizer.step(1.0, clip=0.5)
+    torch.manual_seed(9)
+    again = nn.Embedding(6, 4, sparse=True, dtype=torch.bfloat16)
+    resumed = _row_wise(again)
+    resumed.load_state(load(save(other.state())))
+    assert torch.equal(again.weight, unbroken.weight)
+    for step, rows in ((3, [2, 4]), (4, [5])):
+        norms = []
+        for bank, optimizer in ((unbroken, mine), (again, resumed)):
+            _look_up(bank, rows, step)
+            norms.append(optimizer.step(1.0, clip=0.5))
+        assert norms[0] == norms[1]
+    assert torch.equal(again.weight, unbroken.weight)

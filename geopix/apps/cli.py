@@ -265,6 +265,25 @@ def evaluate(
 
 @app.command()
 @one_sentence()
+def convert(
+    model: Annotated[
+        str, typer.Argument(metavar="DIR|HUB_ID", help="The authors' published checkpoint.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.", show_default=False)],
+) -> None:
+    """Write the checkpoint that the paper's authors published as a folder of ours, in safetensors only.
+
+    `geopix ask` takes either; the folder is read faster, and holds no file that could run anything.
+
+    `geopix convert Norman-ou/GeoPix-ft-sior_rsicap out/released`
+    """
+    from geopix.apps import convert as room
+
+    room.run(model, out)
+
+
+@app.command()
+@one_sentence()
 def info(
     model: Annotated[
         str, typer.Argument(metavar="[nano|DIR|HUB_ID]", help="The model to tell about.", show_default="nano")

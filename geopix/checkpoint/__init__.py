@@ -1,12 +1,13 @@
-"""Load and save models (§V-A): the embedded nano, whole folders, the hub; every wrong tensor is an error."""
+"""Load and save models (§V-A): nano, whole folders, LLaVA, the authors' release, the hub; a wrong tensor is an error."""
 
 from geopix.checkpoint.describe import describe
 from geopix.checkpoint.files import CheckpointError
 from geopix.checkpoint.folder import save
+from geopix.checkpoint.llava import from_llava
 from geopix.checkpoint.nano import NANO, TRAINED, fresh_nano, save_nano, trained_tensors
-from geopix.checkpoint.open import fast_dtype, load
+from geopix.checkpoint.open import convert, fast_dtype, load
 
 __all__ = [
-    "NANO", "TRAINED", "CheckpointError", "describe", "fast_dtype", "fresh_nano", "load", "save", "save_nano",
-    "trained_tensors",
+    "NANO", "TRAINED", "CheckpointError", "convert", "describe", "fast_dtype", "fresh_nano", "from_llava", "load",
+    "save", "save_nano", "trained_tensors",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
@@ -34,8 +35,12 @@ def save(model: GeoPixModel, dialogue: Dialogue, folder: Path) -> None:
     dialogue.tokenizer.save_pretrained(folder)
 
 
-def load_folder(folder: Path) -> tuple[GeoPixModel, Dialogue]:
+def load_folder(folder: Path, dtype: torch.dtype | None = None) -> tuple[GeoPixModel, Dialogue]:
     """A model that `save` wrote, with its dialogue.
+
+    Args:
+        folder: Where it is.
+        dtype: Of the whole model; by default as it was saved.
 
     Raises:
         CheckpointError: Naming what is missing or wrong.
@@ -44,6 +49,7 @@ def load_folder(folder: Path) -> tuple[GeoPixModel, Dialogue]:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         loaded: Any = GeoPixModel.from_pretrained(
             folder,
+            dtype=dtype or "auto",
             output_loading_info=True,
             local_files_only=True,
             ignore_mismatched_sizes=True,  # told below, by name

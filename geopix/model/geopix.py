@@ -18,6 +18,7 @@ from geopix.model.mask_predictor import ClassQuery, MaskPrediction, MaskPredicto
 from geopix.model.memory import make_memory
 from geopix.model.projectors import MultiModalProjector, ScaleProjector
 from geopix.model.relations import OrdinalEncoding, Scene
+from geopix.model.released import Neck, ReleasedMaskPredictor
 
 TARGETS_AT_ONCE = 64
 """Targets whose masks are predicted in one pass where no gradient is asked for: past some, only memory grows."""
@@ -153,13 +154,18 @@ class GeoPixModel(PreTrainedModel):
         self.language = LanguageModel(llm, config.image_token_id)
         hidden = self.language.hidden
         side = config.mask_side or config.grid_side
+        project = Neck if config.mask_path == "released" else ScaleProjector
         self.scale_projectors = nn.ModuleList(
-            ScaleProjector(channels, config.mask_width, side) for _ in range(1 if config.shared_projector else n_scales)
+            project(channels, config.mask_width, side) for _ in range(1 if config.shared_projector else n_scales)
         )
         self.multimodal_projector = MultiModalProjector(
             channels, hidden, config.merge, config.projector["inner"] or 2 * hidden, config.projector["norm"]
         )
-        self.mask_predictor = _mask_predictor(config, channels, hidden, side)
+        self.mask_predictor: MaskPredictor | ReleasedMaskPredictor
+        if config.mask_path == "released":
+            self.mask_predictor = _released(config, hidden, side)
+        else:
+            self.mask_predictor = _mask_predictor(config, channels, hidden, side)
         self.post_init()
         # transformers looks for tied weights among direct children only; the LLM is a grandchild.
         tied = getattr(self.language.llm, "all_tied_weights_keys", {})
@@ -167,6 +173,20 @@ class GeoPixModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every part initialises itself; transformers' generic draw would undo that."""
+
+    @property
+    def trainable_predictor(self) -> MaskPredictor:
+        """The mask predictor where it is the paper's.
+
+        Raises:
+            ValueError: If it is the authors' released one.
+        """
+        if isinstance(self.mask_predictor, MaskPredictor):
+            return self.mask_predictor
+        raise ValueError(
+            "the authors' released mask path can be asked, not trained here; train a model of mask_path 'geopix', "
+            "such as geopix.checkpoint.from_llava makes"
+        )
 
     def see(self, pixels: Tensor) -> Seen:
         """Letterboxed, normalised pixels (B, 3, S, S) -> everything about the images that no question changes."""
@@ -260,6 +280,21 @@ def _mask_predictor(config: GeoPixConfig, channels: int, hidden: int, side: int)
         decoder_blocks=config.decoder_blocks,
         top_k=memory["top_k"],
     )
+
+
+def _released(config: GeoPixConfig, hidden: int, side: int) -> ReleasedMaskPredictor:
+    """The authors' mask predictor in the sizes that a config describes.
+
+    Raises:
+        ValueError: If it asks for other scales than the two that were released.
+    """
+    n_scales = len(config.encoder_layers)
+    if n_scales != ReleasedMaskPredictor.n_scales or config.shared_projector:
+        raise ValueError(
+            f"the released mask path has {ReleasedMaskPredictor.n_scales} scales with a projector each, and "
+            f"{n_scales} are asked for{', sharing one' * config.shared_projector}; give mask_path 'geopix'"
+        )
+    return ReleasedMaskPredictor(hidden, config.tokens_per_scale, config.mask_width, side, config.decoder_blocks)
 
 
 def _sub_config(config: Any) -> Any:

@@ -12,26 +12,31 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
-def extend_vocabulary(llm: PreTrainedModel, size: int, seed: int = 0) -> None:
+def extend_vocabulary(llm: PreTrainedModel, size: int, seed: int = 0, known: int | None = None) -> None:
     """Give a causal LM embeddings for new tokens: the mean of the known ones and a little noise of its own.
 
     Args:
         llm: Changed in place.
-        size: The vocabulary's new size; nothing happens where the model is already as large.
+        size: The vocabulary's new size; nothing happens where the model knows as many tokens.
         seed: The noise is the same on every machine, because adapters are trained against it.
+        known: How many rows mean something, where the model has rows to spare behind them; all by default.
     """
     embeddings: Any = llm.get_input_embeddings()
-    known = int(embeddings.num_embeddings)
+    present = int(embeddings.num_embeddings)
+    known = present if known is None else min(known, present)
     if size <= known:
         return
-    llm.resize_token_embeddings(size, mean_resizing=False)
+    if size > present:
+        llm.resize_token_embeddings(size, mean_resizing=False)
     noise = torch.Generator().manual_seed(seed)
-    tables: set[Any] = {llm.get_input_embeddings(), llm.get_output_embeddings()}
+    # Always in this order; where the two are tied, the second draw stays.
+    tables: list[Any] = [llm.get_input_embeddings(), llm.get_output_embeddings()]
     with torch.no_grad():
         for table in tables:
             rows = table.weight[:known].float()
-            new = torch.randn(size - known, rows.shape[1], generator=noise) * rows.std(dim=0) * 0.5 + rows.mean(dim=0)
-            table.weight[known:] = new.to(table.weight.dtype)
+            drawn = torch.randn(size - known, rows.shape[1], generator=noise).to(rows.device)
+            new = drawn * rows.std(dim=0) * 0.5 + rows.mean(dim=0)
+            table.weight[known:size] = new.to(table.weight.dtype)
 
 
 def add_lora(llm: PreTrainedModel, rank: int, alpha: int, dropout: float, new_ids: Sequence[int]) -> PeftModel:

@@ -48,6 +48,7 @@ def step_losses(
             the projector alone, the LLM's embeddings of the class names (classes, hidden).
     """
     losses: dict[str, Tensor] = {}
+    predictor = model.trainable_predictor
     if stage.language == "words":
         assert states is not None
         tokens = model.multimodal_projector(batch.features[:, 0])
@@ -58,8 +59,7 @@ def step_losses(
     if stage.language == "pointing":
         assert states is not None
         scene, _ = _ordinal(model)(batch.features.transpose(1, 2).flatten(2))
-        groups = states(batch).unflatten(2, (model.mask_predictor.n_scales, -1))
-        pointed = model.mask_predictor.point(scene, groups)
+        pointed = predictor.point(scene, states(batch).unflatten(2, (predictor.n_scales, -1)))
         assert pointed is not None
         return {"pointer": pointer_loss(pointed[batch.present], batch.coverage[batch.present])}
     if batch.ids is None:
@@ -100,9 +100,10 @@ def step_losses(
 
 
 def _ordinal(model: GeoPixModel) -> OrdinalEncoding:
-    if model.mask_predictor.ordinal is None:
+    ordinal = model.trainable_predictor.ordinal
+    if ordinal is None:
         raise ValueError("this model has no relations to train; leave stages of relations and pointing out")
-    return model.mask_predictor.ordinal
+    return ordinal
 
 
 def _relation_loss(said: Relations, cells: CellFacts) -> Tensor:

@@ -1,0 +1,46 @@
+"""A model of the hub as a folder of this machine (§V-A); the network is used for nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from geopix.checkpoint.files import CheckpointError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""An owner and a name, as the hub writes them."""
+SAFE = ("*.json", "*.safetensors", "*.jinja", "*.txt")
+"""Settings, words and safetensors: nothing that could run."""
+
+
+def fetch(name: str, more: Sequence[str] = ()) -> Path:
+    """The hub's copy of a model, from the cache where it is there already.
+
+    Args:
+        name: "owner/model".
+        more: Patterns of files to fetch besides `SAFE`.
+
+    Raises:
+        CheckpointError: If it can't be fetched.
+    """
+    from huggingface_hub import snapshot_download  # only a hub id needs it
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*SAFE, *more]))
+    except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
+        raise CheckpointError(
+            f"'{name}' is no folder here and could not be fetched from the model hub ({type(error).__name__}); "
+            "check the id and the network, or give 'nano' or a folder"
+        ) from error
+
+
+def find(name: str) -> Path | None:
+    """The folder that a name means: one of this machine, else one of the hub; None where it can be neither.
+
+    Raises:
+        CheckpointError: If the hub can't be reached.
+    """
+    if name and Path(name).is_dir():
+        return Path(name)
+    return fetch(name) if HUB_ID.fullmatch(name) else None

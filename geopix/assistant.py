@@ -182,6 +182,8 @@ class Assistant:
     def ask_batch(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """Answer one question about each image, all in step; the conversation of `ask` is not touched.
 
+        An image that is given several times (the same array) is looked at once.
+
         Raises:
             QuestionError: As `ask`, for the first bad question.
         """
@@ -191,12 +193,15 @@ class Assistant:
         self._check_room(max(map(len, prompts)))
         started = time.perf_counter()
         boxes = [Letterbox((image.shape[0], image.shape[1]), self.model.config.image_size) for image in images]
-        seen = self._look([box.apply(image) for box, image in zip(boxes, images, strict=True)])
+        different = {id(image): place for place, image in enumerate(images)}
+        squares = {place: boxes[place].apply(images[place]) for place in different.values()}
+        rows = {place: row for row, place in enumerate(squares)}
+        seen = self._look(list(squares.values())).rows([rows[different[id(image)]] for image in images])
         said = self._generate_batch(prompts, seen)
         answers = []
         for row, (box, one) in enumerate(zip(boxes, said, strict=True)):
             spoken = self.dialogue.parse(one.ids)
-            instances = self._instances(seen.image(row), box, spoken, one.embeddings)
+            instances = self._instances(seen.rows([row]), box, spoken, one.embeddings)
             answers.append(Answer(spoken.text, instances, box.size_hw, self.name, 0.0))
         each = (time.perf_counter() - started) / len(answers)
         return [Answer(a.text, a.instances, a.size_hw, a.model, each) for a in answers]

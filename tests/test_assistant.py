@@ -289,6 +289,21 @@ def test_a_batch_equals_single_questions(monkeypatch: pytest.MonkeyPatch) -> Non
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
+def test_a_batch_looks_once_at_an_image_that_comes_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide, script = scripted(TWO, PLAIN, ONE, TWO)
+    looked: list[int] = []
+    look = guide.model.see
+    monkeypatch.setattr(guide.model, "see", lambda pixels: (looked.append(len(pixels)), look(pixels))[1])
+    first, second = picture(seed=1), picture((40, 160), seed=2)
+    images = [second, first, second, first]
+    together = guide.ask_batch(images, ["A?", "B?", "C?", "D?"])
+    assert looked == [2]
+    for image, says, question, answer in zip(images, (TWO, PLAIN, ONE, TWO), "ABCD", together, strict=True):
+        script.say(says)
+        guide.set_image(image)
+        same(guide.ask(f"{question}?"), answer)
+
+
 def test_a_batch_says_what_single_questions_say_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     guide = natural(monkeypatch)
     questions = ["What is there in this picture?", "Why?", "Describe the image in one sentence, please."]

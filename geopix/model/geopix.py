@@ -121,10 +121,11 @@ class Seen:
     scales: list[Tensor]
     scene: Scene | None
 
-    def image(self, index: int) -> Seen:
-        """One image's part, as a batch of one."""
-        one = slice(index, index + 1)
-        return Seen(self.tokens[one], [scale[one] for scale in self.scales], self.scene and self.scene.image(index))
+    def rows(self, index: Sequence[int]) -> Seen:
+        """Chosen images as a batch, in the order given; one may come several times."""
+        chosen = list(index)
+        scene = None if self.scene is None else self.scene.rows(chosen)
+        return Seen(self.tokens[chosen], [scale[chosen] for scale in self.scales], scene)
 
 
 class GeoPixModel(PreTrainedModel):

@@ -47,11 +47,10 @@ class Scene:
     described: Tensor
     there: Tensor
 
-    def image(self, index: int) -> Scene:
-        """One image's part, as a batch of one."""
-        one = slice(index, index + 1)
-        parts = {name: value[one] for name, value in vars(self.relations).items()}
-        return Scene(Relations(**parts), self.described[one], self.there[one])
+    def rows(self, index: list[int]) -> Scene:
+        """Chosen images as a batch, in the order given."""
+        parts = {name: value[index] for name, value in vars(self.relations).items()}
+        return Scene(Relations(**parts), self.described[index], self.there[index])
 
 
 class Neighbourhood(nn.Module):

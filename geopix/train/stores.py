@@ -47,7 +47,7 @@ def _ucm(data: Path, first: int) -> Iterator[Sample]:
 RECIPES = {
     "vhr": _windows(lambda data: read_vhr10(data / "nwpu_vhr10", "train"), seed=0, count=4500),
     "ports": _windows(ports, seed=1, count=400),
-    "ucm": Recipe(900, _ucm),
+    "ucm": Recipe(1680, _ucm),
 }
 
 

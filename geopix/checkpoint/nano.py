@@ -98,6 +98,7 @@ def save_nano(model: GeoPixModel, lora: dict[str, int], folder: Path, about: dic
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / f".{TRAINED}", metadata={"format": "pt"})
     (folder / ".nano.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (folder / f".{TRAINED}").chmod(0o644)  # safetensors keeps it to its owner; an installed package is for everyone
     (folder / f".{TRAINED}").replace(folder / TRAINED)
     (folder / ".nano.json").replace(folder / "nano.json")
 

@@ -63,7 +63,8 @@ class MaskPath(nn.Module):
         """All targets at once: (1, L, n, channels), (1, m, L, 3, hidden), (1, m) -> logits (1, m, 128, 128)."""
         projected = [projector(features[:, scale]) for scale, projector in enumerate(self.projectors)]
         seen, scene = self.predictor.see(projected, features)
-        return self.predictor(seen, scene, embeddings, class_ids).logits
+        logits: Tensor = self.predictor(seen, scene, embeddings, class_ids).logits
+        return logits
 
 
 def literally(path: MaskPath, features: Tensor, embeddings: Tensor, class_ids: Tensor) -> Tensor:

@@ -51,6 +51,10 @@ class Stage(_Settings):
     steps: int = Field(gt=0)
     images: int = Field(default=8, gt=0, description="Images in a step.")
     turns: int = Field(default=5, gt=0, description="Questions about an image, in one sequence.")
+    questions: dict[str, NonNegativeFloat] = Field(
+        default_factory=dict,
+        description="How often each kind of question is asked, where it differs from `geopix.data.mixture.SHARES`.",
+    )
     targets: int = Field(default=12, gt=0, description="Targets of an image in a step; more are left out.")
     refine: bool = Field(default=True, description="False trains the initial masks only.")
     learning_rate: float = Field(default=3e-4, gt=0)

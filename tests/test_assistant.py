@@ -293,7 +293,12 @@ def test_a_batch_looks_once_at_an_image_that_comes_several_times(monkeypatch: py
     guide, script = scripted(TWO, PLAIN, ONE, TWO)
     looked: list[int] = []
     look = guide.model.see
-    monkeypatch.setattr(guide.model, "see", lambda pixels: (looked.append(len(pixels)), look(pixels))[1])
+
+    def see(pixels: Tensor) -> Any:
+        looked.append(len(pixels))
+        return look(pixels)
+
+    monkeypatch.setattr(guide.model, "see", see)
     first, second = picture(seed=1), picture((40, 160), seed=2)
     images = [second, first, second, first]
     together = guide.ask_batch(images, ["A?", "B?", "C?", "D?"])

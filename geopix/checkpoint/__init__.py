@@ -1,4 +1,4 @@
-"""Load and save models (§V-A): nano, whole folders, LLaVA, the authors' release, the hub; a wrong tensor is an error."""
+"""Load and save models (§V-A): nano, our folders, LLaVA, the authors' release, the hub; wrong tensors are errors."""
 
 from geopix.checkpoint.describe import describe
 from geopix.checkpoint.files import CheckpointError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,10 @@ def read_pickle(path: Path, mend: str) -> dict[str, Tensor] | list[Tensor]:
         CheckpointError: If it is missing or damaged, or holds anything else.
     """
     try:
-        # Mapped into memory where the format allows it: of a large bank only the names are needed.
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():  # a pickle of another version is told below, where it can't be read
+            warnings.simplefilter("ignore", UserWarning)
+            # Mapped into memory where the format allows it: of a large bank only the names are needed.
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing; {mend}") from error
     except pickle.UnpicklingError as error:

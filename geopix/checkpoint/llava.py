@@ -178,19 +178,20 @@ def _read_config(folder: Path) -> Any:
         if (folder / part / "config.json").is_file():
             read[f"{part}_config"] = read_json(folder / part / "config.json", MEND)
     try:
-        config = LlavaConfig.from_dict(read)
+        config: Any = LlavaConfig.from_dict(read)
     except (StrictDataclassError, KeyError, TypeError, ValueError, AttributeError) as error:
         said = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder / 'config.json'} does not describe a LLaVA model ({said}); {MEND}") from error
     config.text_config.tie_word_embeddings = config.tie_word_embeddings
     has_class_token = "clip" in config.vision_config.model_type
-    for said, expected in (
+    asked: list[tuple[Any, Any]] = [
         (config.projector_hidden_act, "gelu"),
         (config.multimodal_projector_bias, True),
         (config.vision_feature_select_strategy, "default" if has_class_token else "full"),
-    ):
-        if said != expected:
-            raise CheckpointError(f"{folder / 'config.json'} asks for {said!r}, and only {expected!r} is built; {MEND}")
+    ]
+    for one, expected in asked:
+        if one != expected:
+            raise CheckpointError(f"{folder / 'config.json'} asks for {one!r}, and only {expected!r} is built; {MEND}")
     return config
 
 

@@ -94,7 +94,8 @@ def load_release(folder: Path, dtype: torch.dtype | None = None) -> tuple[GeoPix
 
     Args:
         folder: See `is_release`.
-        dtype: Of the whole model; by default that of its LLaVA.
+        dtype: Of the whole model. None keeps LLaVA's own and the mask path in single precision, to be saved as
+            exactly as it was published; where the two differ such a model can't be asked.
 
     Raises:
         CheckpointError: Naming the file or tensor that is missing, unexpected or wrong.
@@ -107,6 +108,9 @@ def load_release(folder: Path, dtype: torch.dtype | None = None) -> tuple[GeoPix
         raise CheckpointError(f"the tokenizer in {folder} lacks {names}, or the language model does; {MEND}")
     tensors = read_folder(folder / "vlm", MEND, pickles=True)
     model = assemble(config, dialogue, known, tensors, folder / "vlm", dtype)
+    if dtype is None:
+        model.scale_projectors.float()
+        model.mask_predictor.float()
     fill_mask_path(model.scale_projectors, model.mask_predictor, read_mask_path(folder), folder)
     return model, dialogue
 

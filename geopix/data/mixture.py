@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,18 +52,21 @@ def facts_of(sample: Sample) -> dict[str, Any]:
     }
 
 
-def ask(facts: dict[str, Any], count: int, rng: np.random.Generator) -> list[Turn]:
+def ask(
+    facts: dict[str, Any], count: int, rng: np.random.Generator, shares: Mapping[str, float] = SHARES
+) -> list[Turn]:
     """Draw ``count`` questions about one image.
 
     Args:
         facts: What `facts_of` made of a sample.
         count: How many turns.
         rng: Where the wording comes from.
+        shares: How often each kind is asked about an image with masks.
     """
     asked = []
     for _ in range(count):
         if facts["instances"]:
-            kind = rng.choice(list(SHARES), p=np.array(list(SHARES.values())) / sum(SHARES.values()))
+            kind = rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values()))
         else:
             kind = "caption" if facts["captions"] and (not facts["turns"] or rng.random() < 0.35) else "vqa"
         asked.append(_ASKERS[str(kind)](facts, rng))

@@ -7,7 +7,7 @@ trained here.
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -210,7 +210,7 @@ class ReleasedMaskPredictor(nn.Module):
         logits = by_image(weighted_sum(masks, self.scale_weights))
         return MaskPrediction(logits, by_scale, [] if refine else list(by_scale))
 
-    def decode(self, scale: Literal[0, 1] | int, image: Tensor, fused: Tensor, previous: Tensor | None) -> Tensor:
+    def decode(self, scale: int, image: Tensor, fused: Tensor, previous: Tensor | None) -> Tensor:
         """One scale's masks.
 
         Args:

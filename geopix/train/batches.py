@@ -13,7 +13,7 @@ from torch import Tensor
 from geopix.classes import ClassVocabulary, wordings
 from geopix.config import Stage
 from geopix.data.describe import reading_order
-from geopix.data.mixture import ask
+from geopix.data.mixture import SHARES, ask
 from geopix.dialogue import Dialogue, Encoded
 from geopix.losses import CellFacts, cell_facts
 from geopix.records import Instance, Turn
@@ -65,6 +65,9 @@ class Sampler:
         self.stores = [stores[name] for name in stage.sources]
         shares = np.array(list(stage.sources.values()), dtype=np.float64)
         self.shares = shares / shares.sum()
+        self.kinds = {**SHARES, **stage.questions}
+        if unknown := self.kinds.keys() - SHARES.keys():
+            raise ValueError(f"questions: there is no kind {min(unknown)!r}; there are {sorted(SHARES)}")
         self.places = [self._useful(store) for store in self.stores]
         for name, places in zip(stage.sources, self.places, strict=True):
             if not places:
@@ -99,7 +102,7 @@ class Sampler:
             turns: list[Turn] = []
             wanted: list[int] = []
             while not turns:  # all of a crowd may be more than there are places: then something else is asked
-                for turn in ask(image.facts, self.stage.turns, rng):
+                for turn in ask(image.facts, self.stage.turns, rng, self.kinds):
                     if len(wanted) + len(turn.targets) <= self.stage.targets:
                         turns.append(turn)
                         wanted += turn.targets

@@ -58,7 +58,7 @@ def test_gradients_reach_the_cells_of_the_batch_and_no_other(fusion: Fusion) -> 
     gradient = gradient.coalesce()
     assert gradient.indices()[0].tolist() == [2 * class_id + scale for class_id in (1, 8) for scale in (0, 1)]
     assert (gradient.values().abs().amax(dim=1) > 0).all()
-    predictor = model.mask_predictor
+    predictor = model.trainable_predictor
     for scale in range(2):
         attention: Any = predictor.attention[scale]
         for part in (
@@ -146,9 +146,9 @@ def test_the_mixture_is_linear_in_the_class_query() -> None:
 def test_class_query_mixes_the_most_likely_and_obeys_a_name() -> None:
     model, _ = tiny_geopix()
     logits = torch.log(torch.tensor([[0.5, 0.25, 0.125, 0.0625] + [0.0625 / 7] * 7]))
-    predicted = model.mask_predictor.class_query(logits, None)
+    predicted = model.trainable_predictor.class_query(logits, None)
     assert torch.allclose(predicted[0, :4], torch.tensor([4.0, 2.0, 1.0, 0.0]) / 7)
-    named = model.mask_predictor.class_query(logits, torch.tensor([9]))
+    named = model.trainable_predictor.class_query(logits, torch.tensor([9]))
     assert named[0].tolist() == [0.0] * 9 + [1.0, 0.0]
 
 

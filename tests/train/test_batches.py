@@ -11,6 +11,7 @@ import torch
 
 from geopix.classes import ClassVocabulary, wordings
 from geopix.config import Stage
+from geopix.data.mixture import SHARES
 from geopix.dialogue import Dialogue
 from geopix.records import Sample
 from geopix.train.batches import Batch, Sampler, counted_off
@@ -178,3 +179,11 @@ def test_a_dialogue_stage_needs_a_dialogue(tmp_path: Path) -> None:
     silent = Sampler(stage(), {"all": tiny_store(tmp_path, model)}, VOCABULARY, None, model.config.grid_side)
     with pytest.raises(ValueError, match="needs a dialogue"):
         silent.batch(0)
+
+
+def test_a_stage_says_how_often_each_kind_is_asked(tmp_path: Path) -> None:
+    only = dict.fromkeys(SHARES, 0.0) | {"presence": 1.0}
+    sample, _, _ = sampler(tmp_path, questions=only)
+    assert not any(sample.batch(step).present.any() for step in range(3))  # nobody asks for a mask
+    with pytest.raises(ValueError, match="there is no kind 'riddle'"):
+        sampler(tmp_path / "other", questions={"riddle": 1})

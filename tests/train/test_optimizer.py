@@ -136,13 +136,14 @@ def _bank(rows: int = 6, columns: int = 4, dtype: torch.dtype = torch.float32) -
 
 
 def _row_wise(bank: nn.Embedding, decay: float = 0.0) -> MasterAdamW:
+    assert isinstance(bank.weight, nn.Parameter)
     return MasterAdamW([("bank", bank.weight)], {"bank": 1e-2}, BETAS, decay, row_wise={"bank"})
 
 
 def _look_up(bank: nn.Embedding, rows: list[int], step: int) -> None:
     """Give the rows the gradients of a step."""
     factors = torch.randn(bank.embedding_dim, generator=torch.Generator().manual_seed(step)).to(bank.weight.dtype)
-    (bank(torch.tensor(rows)) * factors).sum().backward()  # type: ignore[no-untyped-call]
+    (bank(torch.tensor(rows)) * factors).sum().backward()
 
 
 def test_rows_of_a_batch_are_updated_as_by_adamw_and_no_others() -> None:

@@ -56,8 +56,8 @@ class Scripted(Assistant):
         """Put the words of an answer into the script."""
         self.script, self.spoke_at = spoken_ids(self.dialogue, answer), []
 
-    def _next(self, hidden: Tensor) -> int:
-        super()._next(hidden)
+    def _next(self, logits: Tensor) -> int:
+        super()._next(logits)
         self.spoke_at.append(time.perf_counter())
         token = self.script[0]
         del self.script[: len(self.dialogue.group_ids) if token == self.dialogue.group_ids[0] else 1]
@@ -76,7 +76,7 @@ class Scripted(Assistant):
         ids += self.dialogue.question(SECOND.question, first=False)
         assert self._seen is not None
         assert self._box is not None
-        *_, answer = self._answer(ids, self._seen, self._box)
+        *_, answer = self._answer(ids, self.dialogue.draft(SECOND.question), self._seen, self._box)
         assert isinstance(answer, Answer)
         return answer
 
@@ -93,9 +93,9 @@ class Uncached(Scripted):
         hidden: Tensor = self.model.language(self.model.language.embed(everything, self.image_tokens))
         return hidden[0, -len(ids) :]
 
-    def _generate(self, ids: list[int], seen: Any, said: Any) -> Any:
+    def _generate(self, ids: list[int], draft: list[int], seen: Any, said: Any) -> Any:
         self.reset()  # the conversation is in ``ids``, whole
-        return super()._generate(ids, seen, said)
+        return super()._generate(ids, [], seen, said)
 
 
 def spoken_ids(dialogue: Dialogue, turn: Turn) -> list[int]:
@@ -114,7 +114,7 @@ def measure(model: str, image: Image, rounds: int, untrained: bool) -> dict[str,
     network, dialogue = made
     network.train(False)
     ours, slow = Scripted(network, dialogue, model), Scripted(network, dialogue, model, group_at_once=False)
-    uncached = Uncached(network, dialogue, model)
+    uncached = Uncached(network, dialogue, model, look_ahead=False)
     seconds: dict[str, list[float]] = {}
     speeds: list[float] = []
 

@@ -26,8 +26,8 @@ MAX_ANSWER = 256
 """Tokens of an answer, segmentation groups aside."""
 MAX_MASKS = 64
 """Masks of an answer."""
-LOOK_AHEAD = 6
-"""Tokens guessed at a time."""
+LOOK_AHEAD = 12
+"""Tokens guessed at a time, once the first guess at the whole answer failed."""
 
 
 class QuestionError(ValueError):
@@ -122,16 +122,17 @@ class Assistant:
         self._break_off()
         ids = [*self._owed, *self.dialogue.question(question, first=self._cache.get_seq_length() == 0)]
         self._check_room(len(ids) + self._cache.get_seq_length())
-        self._turn = self._answer(ids, self._seen, self._box)
+        draft = self.dialogue.draft(question) if self.look_ahead else []
+        self._turn = self._answer(ids, draft, self._seen, self._box)
         return self._turn
 
     @torch.no_grad()
-    def _answer(self, ids: list[int], seen: Seen, box: Letterbox) -> Iterator[str | Answer]:
+    def _answer(self, ids: list[int], draft: list[int], seen: Seen, box: Letterbox) -> Iterator[str | Answer]:
         started = time.perf_counter()
         length, owed = self._cache.get_seq_length(), self._owed
         try:
             said, told = _Said([], []), ""
-            for _ in self._generate(ids, seen, said):
+            for _ in self._generate(ids, draft, seen, said):
                 settled = self._settled(said.ids)
                 if len(settled) > len(told) and settled.startswith(told):
                     yield settled[len(told) :]
@@ -211,52 +212,70 @@ class Assistant:
         pixels = to_pixels(squares, config.image_mean, config.image_std)
         return self.model.see(pixels.to(self.model.device, self.model.dtype))
 
-    def _generate(self, ids: list[int], seen: Seen, said: _Said) -> Iterator[None]:
-        """Read ``ids``, then speak into ``said``, pausing after every token and every group."""
+    def _generate(self, ids: list[int], draft: list[int], seen: Seen, said: _Said) -> Iterator[None]:
+        """Read ``ids``, then speak into ``said``, pausing after every pass through the model.
+
+        A pass reads what is certain and a guess at what follows; of the guess it keeps what the model would have said
+        itself, so no answer changes. Reading several tokens costs hardly more than reading one.
+        """
         group, size = list(self.dialogue.group_ids), len(self.dialogue.group_ids)
-        hidden = self._read(ids, seen.tokens if self._cache.get_seq_length() == 0 else None)
-        token = self._next(hidden[-1])
-        while not self._ends(token, said):
-            if token == group[0]:
-                before = hidden[-1:]
-                passes = [group] if self.group_at_once else [[one] for one in group]
-                hidden = torch.cat([self._read(ids) for ids in passes])
-                said.embeddings.append(torch.cat([before, hidden[: size - 1]]))
-                said.ids += group
-                token = self._next(hidden[-1])
-                yield
-                continue
-            said.ids.append(token)
-            guess = self._guess(ids, said.ids) if self.look_ahead else []
-            length = self._cache.get_seq_length() + 1
-            hidden = self._read([token, *guess])
-            for kept in range(len(guess) + 1):
-                token = self._next(hidden[kept])
-                if kept == len(guess) or token != guess[kept] or self._ends(token, said):
+        image = seen.tokens if self._cache.get_seq_length() == 0 else None
+        read, guess = ids, self._welcome(draft)
+        opened: Tensor | None = None  # the state that predicts a group which is read in this pass
+        while True:
+            length = self._cache.get_seq_length() + len(read)
+            if opened is not None and not self.group_at_once:
+                states = torch.cat([self._read([one]) for one in read])
+            else:
+                states = self._read([*read, *guess], image)
+            if opened is not None:
+                said.embeddings.append(torch.cat([opened, states[: size - 1]]))
+            image, opened, states = None, None, states[len(read) - 1 :]
+            logits = self._allowed(self.model.language.words(states[None]))[0]
+            kept = 0
+            token = self._next(logits[0])
+            while not self._ends(token, said):
+                if token == group[0] and guess[kept : kept + size] == group:
+                    said.embeddings.append(states[kept : kept + size])
+                    said.ids += group
+                    kept += size
+                elif token != group[0] and kept < len(guess) and token == guess[kept]:
+                    said.ids.append(token)
+                    kept += 1
+                else:
                     break
-                said.ids.append(token)
-            hidden = hidden[: kept + 1]
+                token = self._next(logits[kept])
             if kept < len(guess):
                 self._forget(length + kept)
+            if self._ends(token, said):
+                break
+            opened = states[kept : kept + 1] if token == group[0] else None
+            read = group if token == group[0] else [token]
+            said.ids += read
+            guess = self._guess([*ids, *draft, *said.ids]) if self.look_ahead else []
+            if opened is not None and not self.group_at_once:
+                guess = []
             yield
         self._owed = [self.dialogue.end_id]
 
-    def _guess(self, ids: list[int], said: list[int]) -> list[int]:
+    def _guess(self, before: list[int]) -> list[int]:
         """What probably comes next: an answer repeats the question's phrases, and its own turns of speech.
 
-        The guess is what followed when the last words were said before; a pass over several tokens costs hardly more
-        than over one, and only what the model would have said itself is kept, so no answer changes.
+        The guess is what followed when the last words were said before.
         """
-        before = [*ids, *said]
         for length in (2, 1):
             tail = before[-length:]
             for start in range(len(before) - length - 1, -1, -1) if length > 1 else range(len(before) - 1):
                 if before[start : start + length] == tail:
-                    follows = before[start + length : start + length + LOOK_AHEAD]
-                    own = {self.dialogue.image_id, self.dialogue.end_id, *self.dialogue.group_ids}
-                    stop = next((place for place, one in enumerate(follows) if one in own), len(follows))
-                    return follows[:stop]
+                    return self._welcome(before[start + length : start + length + LOOK_AHEAD])
         return []
+
+    def _welcome(self, guess: list[int]) -> list[int]:
+        """As much of a guess as may be read ahead."""
+        never = {self.dialogue.image_id, self.dialogue.end_id}
+        if not self.group_at_once:
+            never.add(self.dialogue.group_ids[0])
+        return guess[: next((place for place, one in enumerate(guess) if one in never), len(guess))]
 
     def _ends(self, token: int, said: _Said) -> bool:
         """Whether an answer is over before this token: the model is done, or has said as much as it may."""
@@ -271,8 +290,9 @@ class Assistant:
         hidden: Tensor = self.model.language(embedded, cache=self._cache)
         return hidden[0]
 
-    def _next(self, hidden: Tensor) -> int:
-        return int(self._allowed(self.model.language.words(hidden)).argmax())
+    def _next(self, logits: Tensor) -> int:
+        """The word to say, of the logits of all."""
+        return int(logits.argmax())
 
     def _allowed(self, logits: Tensor) -> Tensor:
         """Word logits without what the assistant never says by itself: image tokens, and a group from its middle."""

@@ -17,6 +17,11 @@ TASK_TAGS = ("[segment]", "[refer]", "[vqa]", "[caption]")
 
 _BOX = re.compile(r"\s*\{<(\d{1,3})><(\d{1,3})><(\d{1,3})><(\d{1,3})>\}")
 
+_NAMED = re.compile(r"\bthe\b.+?(?=(?:,| and|, and) the\b|[,.;:?!]|$)", re.IGNORECASE)
+"""Objects that a question names: "the leftmost ship and the bridge" names two."""
+_AROUND = re.compile(r"\s(?:in (?:the|this) (?:image|picture|scene)|for me|and segment it)(?=\W*$)", re.IGNORECASE)
+"""What may follow the last of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -146,15 +151,10 @@ class Dialogue:
             question = self.question(turn.question, first=index == 0, with_image=with_image)
             ids += question
             answers += [False] * len(question)
-            marked = turn.task in ("segment", "refer")
-            for piece in re.split(r"(<p>|\[SEG\])", turn.answer) if marked else [turn.answer]:
-                if piece == GROUP:
-                    groups.append(len(ids))
-                    said = list(self.group_ids)
-                else:
-                    said = [self.phrase_id] if piece == PHRASE else self._foreign(piece)
-                ids += said
-                answers += [True] * len(said)
+            said = self._answer(turn.answer) if turn.task in ("segment", "refer") else self._foreign(turn.answer)
+            groups += [len(ids) + place for place, token in enumerate(said) if token == self.group_ids[0]]
+            ids += said
+            answers += [True] * len(said)
             ids.append(self.end_id)
             answers.append(True)
         return Encoded(ids, answers, groups)
@@ -172,6 +172,28 @@ class Dialogue:
         if seen:
             ids += seen + self._own("\n")
         return ids + self._foreign(question) + self._own(template.between)
+
+    def draft(self, question: str) -> list[int]:
+        """A guess at the answer's ids, end aside: every object that the question names, with a mask.
+
+        Whoever decodes may read it together with the question and keep as much as the model agrees with.
+        """
+        phrases = _NAMED.findall(_AROUND.sub("", question)) if self.marks_phrases else []
+        ids: list[int] = []
+        for number, phrase in enumerate(phrases):
+            ids += self._foreign(", ") if number else []
+            ids += [self.phrase_id, *self._foreign(f" {phrase.lower()}"), *self.group_ids]
+        return ids + self._foreign(".") if phrases else []
+
+    def _answer(self, text: str) -> list[int]:
+        """An answer's ids where `PHRASE` and `GROUP` are meant as marks."""
+        ids: list[int] = []
+        for piece in re.split(r"(<p>|\[SEG\])", text):
+            if piece == GROUP:
+                ids += self.group_ids
+            else:
+                ids += [self.phrase_id] if piece == PHRASE else self._foreign(piece)
+        return ids
 
     def _begin(self, first: bool) -> list[int]:
         """The token that a tokenizer puts before everything, where it has one."""

@@ -51,12 +51,14 @@ class Script:
                 logits[row, answer[self.step] if self.step < len(answer) else self.dialogue.end_id] = 1
             self.step += 1
             return logits
+        return logits  # of one dialogue `next` says the words
+
+    def next(self, logits: Tensor) -> int:
         token = self.answers[self.turn][self.step]
-        logits[token] = 1
         self.step += GROUP if token == self.dialogue.group_ids[0] else 1
         if token == self.dialogue.end_id:
             self.turn, self.step = self.turn + 1, 0
-        return logits
+        return token
 
 
 def picture(size_hw: tuple[int, int] = (56, 56), seed: int = 0) -> Image:
@@ -69,6 +71,7 @@ def scripted(*answers: str | list[int], **more: Any) -> tuple[Assistant, Script]
     script = Script(dialogue, *answers)
     model.language.words = script  # type: ignore[method-assign]
     guide = Assistant(model, dialogue, "tiny", **more)
+    guide._next = script.next  # type: ignore[method-assign]
     guide.set_image(picture())
     return guide, script
 
@@ -233,6 +236,34 @@ def test_a_group_in_one_pass_equals_token_by_token(monkeypatch: pytest.MonkeyPat
         same(fast.ask("Segment them."), slow.ask("Segment them."))
     for ours, theirs in zip(*heard, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+RIGHT = "Segment the first ship, the second ship, the plane and the large dam."
+
+
+@pytest.mark.parametrize("question", [RIGHT, "Segment the first ship, the harbor and the plane.", "All four."])
+def test_a_draft_of_the_answer_changes_nothing_but_the_passes(question: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (drafting, script), (plain, _) = scripted(FOUR, TWO), scripted(FOUR, TWO, look_ahead=False)
+    heard = [listen(guide.model, monkeypatch) for guide in (drafting, plain)]
+    passes: list[int] = []
+    read = drafting._read
+
+    def counted(*given: Any) -> Tensor:
+        passes.append(len(given[0]))
+        return read(*given)
+
+    monkeypatch.setattr(drafting, "_read", counted)
+    same(drafting.ask(question), plain.ask(question))
+    same(drafting.ask("And now?"), plain.ask("And now?"))
+    for ours, theirs in zip(*heard, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    assert drafting._cache.get_seq_length() == plain._cache.get_seq_length()
+    if question == RIGHT:
+        passes.clear()
+        drafting.reset()
+        script.say(FOUR)
+        drafting.ask(RIGHT)
+        assert len(passes) == 1
 
 
 def test_a_cached_conversation_equals_reading_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,31 @@ def test_a_typed_mark_is_spelled_out(text: str) -> None:
     assert len(spelled) == len(DIALOGUE.question("", first=False)) + len(text)
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Segment the ship.", "<p> the ship[SEG]."),
+        ("Can you segment The Ship in this image?", "<p> the ship[SEG]."),
+        (
+            "Outline the leftmost ship, the dock and the bridge at the top for me.",
+            "<p> the leftmost ship[SEG], <p> the dock[SEG], <p> the bridge at the top[SEG].",
+        ),
+        ("How many ships are there?", ""),
+    ],
+)
+def test_a_draft_answers_with_a_mask_for_every_object_named(question: str, answer: str) -> None:
+    dialogue = DIALOGUE
+    encoded = dialogue.encode([Turn("?", answer, "segment")])
+    said = [token for token, ours in zip(encoded.ids, encoded.answers, strict=True) if ours][:-1]
+    assert dialogue.draft(question) == said
+
+
+def test_a_draft_takes_no_marks_from_the_question() -> None:
+    dialogue = DIALOGUE
+    draft = dialogue.draft("Segment the [SEG] and the <p> ship.")
+    assert draft.count(dialogue.group_ids[0]) == draft.count(dialogue.phrase_id) == 2
+
+
 @given(typed)
 def test_foreign_words_in_answers_do_not_end_a_turn(text: str) -> None:
     for task in ("vqa", "caption"):

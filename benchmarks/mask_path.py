@@ -1,11 +1,13 @@
 """The mask path at the paper's sizes: what a target costs, and what it would cost by a literal reading (Eq. 1-3).
 
-    python benchmarks/mask_path.py [--targets 1 4 16 64] [--rounds 3] [--json]
+    python benchmarks/mask_path.py [--targets 1 4 16 64] [--rounds 3] [--predicted] [--json]
 
-Features of 2 scales x 576 patches x 1,024 channels, masks of 64 and 128 cells, 75 classes and "unknown". Both variants
+Features of 2 scales x 576 patches x 1,024 channels, masks of 64 and 128 cells, 75 classes and "unknown". All variants
 have the same weights but for the bank; each lives in a process of its own, so that its peak memory is its own, and
 they take turns. The literal reading keeps the whole bank, takes one target at a time, and computes SA(F_img) and F for
-each; its attention projects everything that the equations name.
+each; its attention projects everything that the equations name, and its masks grow by transposed convolutions. Ours is
+timed in float32 and, where the processor multiplies bfloat16 natively and GeoPix would therefore choose it, in
+bfloat16.
 """
 
 from __future__ import annotations
@@ -27,14 +29,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geopix import checkpoint
 from geopix.model.attention import Attention
-from geopix.model.mask_predictor import MaskPredictor
+from geopix.model.mask_predictor import LARGEST_LOGIT, MaskDecoder, MaskPredictor, in_pieces
 from geopix.model.memory import Bank, FoldedMemory, FoldingFusion, FoldingMemory
 from geopix.model.projectors import ScaleProjector
 
 CHANNELS, PATCHES, HIDDEN, WIDTH, SIDE, SCALES, CLASSES = 1024, 576, 4096, 256, 32, 2, 76
 CAPACITY, MEMORY_WIDTH, MEMORY_SIDE = 64, 64, 32
-Variant = Literal["geopix", "literal"]
+Variant = Literal["literal", "float32", "bfloat16"]
 
 
 class MaskPath(nn.Module):
@@ -60,11 +63,10 @@ class MaskPath(nn.Module):
         )  # fmt: skip
 
     def forward(self, features: Tensor, embeddings: Tensor, class_ids: Tensor) -> Tensor:
-        """All targets at once: (1, L, n, channels), (1, m, L, 3, hidden), (1, m) -> logits (1, m, 128, 128)."""
+        """As a model asks for them: (1, L, n, channels), (1, m, L, 3, hidden), (1, m) -> logits (1, m, 128, 128)."""
         projected = [projector(features[:, scale]) for scale, projector in enumerate(self.projectors)]
         seen, scene = self.predictor.see(projected, features)
-        logits: Tensor = self.predictor(seen, scene, embeddings, class_ids).logits
-        return logits
+        return in_pieces(self.predictor, seen, scene, embeddings, class_ids).logits
 
 
 def literally(path: MaskPath, features: Tensor, embeddings: Tensor, class_ids: Tensor) -> Tensor:
@@ -89,34 +91,59 @@ def textbook_attention(self: Attention, query: Tensor, key: Tensor, value: Tenso
     return result
 
 
-def inputs(n_targets: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, embeddings and classes of one image with some targets, always the same."""
+def textbook_decoder(self: MaskDecoder, image: Tensor, position: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    """`MaskDecoder.forward` with its features on a grid, doubled by transposed convolutions of stride two."""
+    tokens = torch.cat([self.own_tokens.expand(len(prompts), -1, -1), prompts], dim=1)
+    for block in self.blocks:
+        tokens, image = block(tokens, image, position)
+    tokens = self.last_norm(tokens + self.last_look(tokens, image + position, image))
+    side = round(image.shape[1] ** 0.5)
+    grid = image.transpose(1, 2).unflatten(2, (side, side))
+    for step in self.doubling:
+        assert isinstance(step, nn.Linear)
+        kernel = step.weight.unflatten(0, (2, 2, -1)).permute(3, 2, 0, 1)  # (in, out, 2, 2)
+        bias = step.bias.unflatten(0, (4, -1))
+        grid = functional.conv_transpose2d(grid, kernel, stride=2)
+        quarters = bias.unflatten(0, (2, 2)).permute(2, 0, 1)
+        grid = functional.gelu(grid + quarters.tile(1, grid.shape[2] // 2, grid.shape[3] // 2))
+    weights = self.hyper(tokens[:, 1])
+    logits = torch.einsum("tchw,tc->thw", grid, weights[:, :-1]) / weights.shape[-1] ** 0.5 + weights[:, -1:, None]
+    return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT), self.iou(tokens[:, 0])[:, 0]
+
+
+def inputs(n_targets: int, predicted: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, embeddings and classes of one image with some targets, always the same; -1 leaves Q_c to the model."""
     draw = torch.Generator().manual_seed(7)
     return (
         torch.randn(1, SCALES, PATCHES, CHANNELS, generator=draw),
         torch.randn(1, n_targets, SCALES, 3, HIDDEN, generator=draw),
-        torch.arange(n_targets)[None] % (CLASSES - 1),
+        torch.full((1, n_targets), -1) if predicted else torch.arange(n_targets)[None] % (CLASSES - 1),
     )
 
 
 def runner(variant: Variant, path: MaskPath) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """How a variant computes masks."""
-    if variant == "geopix":
+    if variant != "literal":
         return path
     Attention.forward = textbook_attention  # type: ignore[method-assign]
+    MaskDecoder.forward = textbook_decoder  # type: ignore[method-assign]
     return lambda *given: literally(path, *given)
 
 
-def worker(variant: Variant, threads: int, pipe: Connection) -> None:
+def worker(variant: Variant, threads: int, predicted: bool, pipe: Connection) -> None:
     """Answer every number of targets with (seconds, peak bytes above those of an idle process) until told to stop."""
     torch.set_num_threads(threads)
     idle = peak_bytes()
     torch.manual_seed(0)
-    path = MaskPath(None if variant == "geopix" else CAPACITY).eval()
+    path = MaskPath(CAPACITY if variant == "literal" else None).eval()
+    if variant == "bfloat16":
+        path.to(torch.bfloat16)
+    dtype = next(path.parameters()).dtype
     run = runner(variant, path)
     with torch.no_grad():
         while (n_targets := pipe.recv()) is not None:
-            given = inputs(n_targets)
+            features, embeddings, class_ids = inputs(n_targets, predicted)
+            given = features.to(dtype), embeddings.to(dtype), class_ids
             started = time.perf_counter()
             run(*given)
             pipe.send((time.perf_counter() - started, peak_bytes() - idle))
@@ -132,24 +159,24 @@ def check() -> float:
     """The largest difference between the variants' masks, with a small bank that both hold; 0 would be bit-equal."""
     torch.manual_seed(0)
     path = MaskPath(capacity=4).eval()
-    given = inputs(3)
-    forward = Attention.forward
+    given = inputs(3, predicted=True)
+    attention, decoder = Attention.forward, MaskDecoder.forward
     with torch.no_grad():
         expected = runner("literal", path)(*given)
-        Attention.forward = forward  # type: ignore[method-assign]
+        Attention.forward, MaskDecoder.forward = attention, decoder  # type: ignore[method-assign]
         path.predictor.fold()
         return float((path(*given) - expected).abs().max())
 
 
-def matmul_rate() -> float:
-    """Floating-point operations a second that this machine's matrix products reach, in float32."""
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
+def matmul_rate(dtype: torch.dtype) -> float:
+    """Floating-point operations a second that this machine's matrix products reach."""
+    left, right = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype)
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
         left @ right
         seconds.append(time.perf_counter() - started)
-    return 2 * 1024**3 / min(seconds)
+    return 2 * 2048**3 / min(seconds)
 
 
 def operations(n_targets: int) -> int:
@@ -158,23 +185,24 @@ def operations(n_targets: int) -> int:
 
     path = MaskPath(None).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        path(*inputs(n_targets))
+        path(*inputs(n_targets, predicted=False))
     return int(counter.get_total_flops())
 
 
-def measure(targets: Sequence[int], rounds: int, threads: int) -> dict[str, Any]:
+def measure(targets: Sequence[int], rounds: int, threads: int, predicted: bool) -> dict[str, Any]:
     """Medians over rounds in which both variants take turns, and the floor of ours."""
     context = multiprocessing.get_context("spawn")
     pipes: dict[Variant, Connection] = {}
     workers = []
-    variants: tuple[Variant, ...] = ("geopix", "literal")
+    fast = checkpoint.fast_dtype(torch.device("cpu")) == torch.bfloat16
+    variants: tuple[Variant, ...] = ("literal", "float32", "bfloat16") if fast else ("literal", "float32")
     for variant in variants:
         ours, theirs = context.Pipe()
-        workers.append(context.Process(target=worker, args=(variant, threads, theirs), daemon=True))
+        workers.append(context.Process(target=worker, args=(variant, threads, predicted, theirs), daemon=True))
         workers[-1].start()
         pipes[variant] = ours
     rows = []
-    rate = matmul_rate()
+    rates = {"float32": matmul_rate(torch.float32)} | ({"bfloat16": matmul_rate(torch.bfloat16)} if fast else {})
     for n_targets in targets:
         seconds: dict[Variant, list[float]] = {variant: [] for variant in variants}
         peaks: dict[Variant, int] = {}
@@ -185,21 +213,29 @@ def measure(targets: Sequence[int], rounds: int, threads: int) -> dict[str, Any]
                 if number:  # the first warms up
                     seconds[variant].append(took)
         medians = {variant: statistics.median(values) for variant, values in seconds.items()}
+        work = operations(n_targets)
         rows.append(
             {
                 "targets": n_targets,
-                "seconds": medians,
-                "faster": medians["literal"] / medians["geopix"],
-                "peak_mb": {variant: round(peak / 1e6) for variant, peak in peaks.items()},
-                "memory_share": peaks["geopix"] / peaks["literal"],
-                "operations": operations(n_targets),
-                "share_of_matmul_rate": operations(n_targets) / medians["geopix"] / rate,
+                "operations": work,
+                "variants": {
+                    variant: {
+                        "seconds": medians[variant],
+                        "faster": medians["literal"] / medians[variant],
+                        "peak_mb": round(peaks[variant] / 1e6),
+                        "memory_share": peaks[variant] / peaks["literal"],
+                        "share_of_matmul_rate": work
+                        / medians[variant]
+                        / rates["bfloat16" if variant == "bfloat16" else "float32"],
+                    }
+                    for variant in variants
+                },
             }
         )
         print(f"{n_targets} targets done", file=sys.stderr)
     for pipe in pipes.values():
         pipe.send(None)
-    return {"machine": f"{platform.machine()}, {threads} threads", "matmul_rate": rate, "rows": rows}
+    return {"machine": f"{platform.machine()}, {threads} threads", "matmul_rates": rates, "rows": rows}
 
 
 def main() -> int:
@@ -208,24 +244,28 @@ def main() -> int:
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--predicted", action="store_true", help="Q_c is predicted, three classes mixed, in place of named, one class"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     apart = check()
-    result = measure(given.targets, given.rounds, given.threads) | {"largest_difference": apart}
+    result = measure(given.targets, given.rounds, given.threads, given.predicted) | {"largest_difference": apart}
     if given.json:
         print(json.dumps(result))
         return 0
-    print(f"{result['machine']}; matrix products reach {result['matmul_rate'] / 1e9:.0f} GFLOP/s in float32")
-    print(f"largest difference between the two variants' logits: {apart:.1e}\n")
-    print("targets   literal    geopix   faster     peak memory, MB   share   GFLOP   share of the matmul rate")
+    rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in result["matmul_rates"].items())
+    print(f"{result['machine']}; matrix products reach {rates}")
+    print(f"largest difference between the two ways' logits in float32: {apart:.1e}\n")
+    print("targets  variant      seconds  faster   peak memory, MB   share   GFLOP   share of the matmul rate")
     for row in result["rows"]:
-        seconds, peak = row["seconds"], row["peak_mb"]
-        print(
-            f"{row['targets']:7}{seconds['literal']:9.2f} s{seconds['geopix']:8.3f} s{row['faster']:8.1f}x"
-            f"{peak['literal']:10,} -> {peak['geopix']:5,}{row['memory_share']:8.2f}{row['operations'] / 1e9:8.1f}"
-            f"{row['share_of_matmul_rate']:12.0%}"
-        )
+        for variant, one in row["variants"].items():
+            told = f"{row['operations'] / 1e9:8.1f}{one['share_of_matmul_rate']:12.0%}" if variant != "literal" else ""
+            print(
+                f"{row['targets']:7}  {variant:10}{one['seconds']:10.3f}{one['faster']:7.1f}x{one['peak_mb']:18,}"
+                f"{one['memory_share']:8.2f}{told}"
+            )
     return 0
 
 

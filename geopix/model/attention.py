@@ -77,13 +77,11 @@ class Attention(nn.Module):
         keys = (keys @ self.query.weight.unflatten(0, (self.heads, -1))).flatten(1, 2)  # (T, h * k, width)
         values = self._by_head(self.value(value))
         values = (values @ self.out.weight.T.unflatten(0, (self.heads, -1))).flatten(1, 2)
-        if len(query) < n_targets:  # the targets of a group are asked by the same queries
-            together = query @ keys.reshape(len(query), -1, keys.shape[-1]).transpose(1, 2)
-            scores = together.unflatten(2, (-1, self.heads * n_keys)).transpose(1, 2).flatten(0, 1)
-        else:
-            scores = query @ keys.transpose(1, 2)
-        shares = (scores + bias[:, None]).unflatten(2, (self.heads, n_keys)).softmax(dim=-1).flatten(2)
-        return torch.baddbmm(self.out.bias.expand(1, 1, -1), shares, values)
+        # Keys before queries: then the softmax over a handful of keys runs along the many queries.
+        together = keys.reshape(len(query), -1, keys.shape[-1]) @ query.transpose(1, 2)  # a group's keys, side by side
+        scores = together.view(n_targets, self.heads * n_keys, -1) + bias[..., None]
+        shares = scores.unflatten(1, (self.heads, n_keys)).softmax(dim=2).flatten(1, 2)
+        return torch.baddbmm(self.out.bias.expand(1, 1, -1), shares.transpose(1, 2), values)
 
 
 class SelfAttentionLayer(nn.Module):

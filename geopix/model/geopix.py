@@ -14,14 +14,11 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 from geopix.classes import VHR10
 from geopix.model.encoder import IMAGENET_MEAN, IMAGENET_STD, VisionEncoder
 from geopix.model.llm import LanguageModel
-from geopix.model.mask_predictor import ClassQuery, MaskPrediction, MaskPredictor, joined
+from geopix.model.mask_predictor import ClassQuery, MaskPrediction, MaskPredictor, in_pieces
 from geopix.model.memory import make_memory
 from geopix.model.projectors import MultiModalProjector, ScaleProjector
 from geopix.model.relations import OrdinalEncoding, Scene
 from geopix.model.released import Neck, ReleasedMaskPredictor
-
-TARGETS_AT_ONCE = 64
-"""Targets whose masks are predicted in one pass where no gradient is asked for: past some, only memory grows."""
 
 
 class GeoPixConfig(PreTrainedConfig):
@@ -215,25 +212,10 @@ class GeoPixModel(PreTrainedModel):
     ) -> MaskPrediction:
         """Masks of m targets in each image; see `MaskPredictor.forward`.
 
-        ``embeddings`` is (B, m, L * tokens per scale, hidden), as `segmentation_embeddings` gathers them; m may be 0,
-        and where no gradient is asked for, many targets take no more memory than some.
+        ``embeddings`` is (B, m, L * tokens per scale, hidden), as `segmentation_embeddings` gathers them; m may be 0.
         """
         groups = embeddings.unflatten(2, (len(self.encoder.layers), -1)).to(seen.scales[0].dtype)
-        at_once = max(1, TARGETS_AT_ONCE // len(groups))
-        if groups.shape[1] <= at_once or torch.is_grad_enabled():
-            return self.mask_predictor(seen.scales, seen.scene, groups, class_ids, query, refine)
-        pieces = [
-            self.mask_predictor(
-                seen.scales,
-                seen.scene,
-                groups[:, start : start + at_once],
-                None if class_ids is None else class_ids[:, start : start + at_once],
-                query,
-                refine,
-            )
-            for start in range(0, groups.shape[1], at_once)
-        ]
-        return joined(pieces)
+        return in_pieces(self.mask_predictor, seen.scales, seen.scene, groups, class_ids, query, refine)
 
     def segmentation_embeddings(self, hidden: Tensor, groups: Tensor) -> Tensor:
         """Last hidden states at the positions that predict the segmentation tokens.

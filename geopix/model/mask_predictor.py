@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -17,6 +17,9 @@ from geopix.model.relations import OrdinalEncoding, Scene
 
 ClassQuery = Literal["mixture", "top-1", "none"]
 """Where Q_c comes from where nobody named a class: the top-k predicted ones mixed, the first, or no memory at all."""
+NUMBERS_AT_ONCE = 1 << 22
+"""Numbers in the features of all targets that go through the decoder together: 16 targets at the paper's sizes, from
+where on nothing gets faster and only memory grows."""
 LARGEST_LOGIT = 6e4
 """Half precision ends at 65,504; a mask's logit that overflowed there is as sure as one can be, and stays a number."""
 
@@ -108,15 +111,23 @@ class MaskDecoder(nn.Module):
         for block in self.blocks:
             tokens, image = block(tokens, image, position)
         tokens = self.last_norm(tokens + self.last_look(tokens, image + position, image))
-        side = round(image.shape[1] ** 0.5)
-        for step in self.doubling:
-            grid = functional.gelu(step(image)).view(len(image), side, side, 2, 2, -1)
-            side *= 2
-            image = grid.transpose(2, 3).reshape(len(image), side * side, -1)
+        n_cells = image.shape[1]
+        for step in self.doubling:  # every cell's four quarters lie behind one another: nothing moves but the logits
+            image = functional.gelu(step(image)).unflatten(2, (4, -1)).flatten(1, 2)
         weights = self.hyper(tokens[:, 1])
         logits = torch.bmm(image, weights[:, :-1, None])[..., 0] / weights.shape[-1] ** 0.5 + weights[:, -1:]
-        logits = logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
-        return logits.unflatten(1, (side, side)), self.iou(tokens[:, 0])[:, 0]
+        logits = quarters_to_grid(logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT), n_cells, len(self.doubling))
+        return logits, self.iou(tokens[:, 0])[:, 0]
+
+
+def quarters_to_grid(quarters: Tensor, n_cells: int, doublings: int) -> Tensor:
+    """(T, n * 4^d), quarters of quarters of n cells in their order -> the square grid (T, s, s) they form."""
+    side = round(n_cells**0.5)
+    grid = quarters.unflatten(1, (side, side, *[2] * (2 * doublings)))  # rows, columns, then row and column of quarters
+    rows = [1, *range(3, 3 + 2 * doublings, 2)]
+    columns = [2, *range(4, 4 + 2 * doublings, 2)]
+    size = side * 2**doublings
+    return grid.permute(0, *rows, *columns).reshape(len(quarters), size, size)
 
 
 class MaskPredictor(nn.Module):
@@ -294,7 +305,33 @@ class MaskPredictor(nn.Module):
         return torch.where((class_ids >= 0)[..., None], named, weights)
 
 
-def joined(pieces: Sequence[MaskPrediction]) -> MaskPrediction:
+def in_pieces(
+    predictor: Callable[..., MaskPrediction],
+    seen: list[Tensor],
+    scene: Scene | None,
+    embeddings: Tensor,
+    class_ids: Tensor | None = None,
+    query: ClassQuery = "mixture",
+    refine: bool = True,
+) -> MaskPrediction:
+    """What a mask predictor says of all targets, asked for some at a time where no gradient is wanted.
+
+    Args:
+        predictor: `MaskPredictor` or one that is used as it is; the other arguments are those of its `forward`.
+    """
+    n_images, n_targets = embeddings.shape[:2]
+    at_once = max(1, NUMBERS_AT_ONCE // (seen[0].shape[1] * seen[0].shape[2] * max(1, n_images)))
+    if n_targets <= at_once or torch.is_grad_enabled():
+        return predictor(seen, scene, embeddings, class_ids, query, refine)
+    pieces = []
+    for start in range(0, n_targets, at_once):
+        some = slice(start, start + at_once)
+        named = None if class_ids is None else class_ids[:, some]
+        pieces.append(predictor(seen, scene, embeddings[:, some], named, query, refine))
+    return _joined(pieces)
+
+
+def _joined(pieces: Sequence[MaskPrediction]) -> MaskPrediction:
     """Predictions of the same images, their targets one after the other."""
 
     def along(values: Sequence[Any]) -> Any:

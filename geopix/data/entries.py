@@ -1,0 +1,334 @@
+"""One image's annotations as they lie in a file: no pixels, masks as run lengths (§IV).
+
+A set is a folder: ``entries.jsonl``, one image a line, and ``set.json``, what is known of the whole. Everything that
+builds the data set reads entries and writes entries, one at a time, so a set may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from geopix.records import Box, Instance, Sample, Split, Turn, decode_mask
+
+ENTRIES, ABOUT = "entries.jsonl", "set.json"
+LARGEST_SIDE = 30_000
+"""Pixels of an image's side that an entry may claim."""
+MOST_OBJECTS = 10_000
+"""Objects that one image may hold; a file that says more is taken for broken or hostile."""
+_SPLITS = ("train", "val", "test")
+
+
+class EntryError(ValueError):
+    """An annotation that can't be used; ``reason`` is short and the same for all of its kind, to be counted."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """One annotated object.
+
+    Args:
+        class_name: Canonical class (`geopix.classes.canonical`).
+        box_xyxy_px: In pixels of the image.
+        counts: COCO's compressed run lengths of its mask, or None where only a box is known.
+        category: What its source calls the class.
+        descriptions: Sentences or phrases that mean it.
+        arrangement: "isolated", "line" or "cluster" once somebody found out (§IV-C), else "".
+    """
+
+    class_name: str
+    box_xyxy_px: Box
+    counts: str | None = None
+    category: str = ""
+    descriptions: tuple[str, ...] = ()
+    arrangement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image with all that is annotated in it.
+
+    Args:
+        key: Unique in its set ("sior/00001").
+        image: Path of the image from the set's image folder, with forward slashes.
+        size_hw: Height and width in pixels.
+        objects: In the source's order.
+        captions, turns, split, complete: As in `geopix.records.Sample`.
+
+    Raises:
+        EntryError: If anything about it is out of range.
+    """
+
+    key: str
+    image: str
+    size_hw: tuple[int, int]
+    objects: tuple[Annotated, ...] = ()
+    captions: tuple[str, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    split: Split = "train"
+    complete: bool = True
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.image)
+        if not self.image or path.is_absolute() or ".." in path.parts or "\\" in self.image or "\0" in self.image:
+            raise EntryError("image path leaves its folder", repr(self.image))
+        if not all(0 < side <= LARGEST_SIDE for side in self.size_hw):
+            raise EntryError("image size out of range", f"{self.size_hw}, sides of 1 to {LARGEST_SIDE:,} px are read")
+        if len(self.objects) > MOST_OBJECTS:
+            raise EntryError("too many objects in one image", f"{len(self.objects):,}, at most {MOST_OBJECTS:,}")
+        if self.split not in _SPLITS:
+            raise EntryError("unknown split", repr(self.split))
+
+    def sample(self, images: Path) -> Sample:
+        """The same with its pixels and masks, as training and the describers see it.
+
+        Args:
+            images: The set's image folder.
+
+        Raises:
+            EntryError: If the image can't be read, or has another size than its annotations.
+        """
+        return replace_pixels(self, read_image(images / self.image, self.size_hw))
+
+
+def replace_pixels(entry: Entry, image: np.ndarray[Any, np.dtype[np.uint8]]) -> Sample:
+    """An entry's sample around pixels that are there already, (H, W, 3) uint8."""
+    instances = tuple(
+        Instance(
+            phrase=one.descriptions[0] if one.descriptions else one.class_name,
+            class_name=one.class_name,
+            box_xyxy_px=one.box_xyxy_px,
+            mask=None if one.counts is None else decode_mask({"size": entry.size_hw, "counts": one.counts}),
+        )
+        for one in entry.objects
+    )
+    return Sample(entry.key, image, instances, entry.captions, entry.turns, entry.split, entry.complete)
+
+
+def read_image(path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture as (H, W, 3) uint8 RGB.
+
+    Raises:
+        EntryError: If it is missing, broken, too large, or not of the size that is expected.
+    """
+    try:
+        with PillowImage.open(path) as picture:
+            width, height = picture.size
+            if size_hw is not None and (height, width) != tuple(size_hw):
+                raise EntryError("image size differs from its annotation", f"{path.name}: {height} x {width}")
+            if max(height, width) > LARGEST_SIDE:
+                raise EntryError("image size out of range", f"{path.name}: {height} x {width}")
+            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise EntryError("image missing", str(path)) from error
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        if isinstance(error, EntryError):
+            raise
+        raise EntryError("image unreadable", f"{path} ({error})") from error
+
+
+def checked(one: Annotated, size_hw: tuple[int, int]) -> Annotated:
+    """An object whose box and mask fit its image; a box that leaves it by a pixel or less is cut to it.
+
+    Raises:
+        EntryError: If the box is degenerate or out of the image, or the mask is empty or of another size.
+    """
+    height, width = size_hw
+    x1, y1, x2, y2 = one.box_xyxy_px
+    if not all(map(math.isfinite, one.box_xyxy_px)):
+        raise EntryError("box not finite", str(one.box_xyxy_px))
+    if x2 <= x1 or y2 <= y1:
+        raise EntryError("box degenerate", str(one.box_xyxy_px))
+    if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
+        raise EntryError("box out of the image", f"{one.box_xyxy_px} in {width} x {height} px")
+    inside = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
+    if one.counts is not None:
+        try:
+            mask = decode_mask({"size": size_hw, "counts": one.counts})
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            raise EntryError("mask of the wrong size", str(error)) from error
+        if not mask.any():
+            raise EntryError("mask empty")
+    return replace(one, box_xyxy_px=inside)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a whole set.
+
+    Args:
+        name: What to call it.
+        images: Its image folder, absolute or from the set's folder.
+        sources: Terms of every source: name -> origin and licence in a sentence.
+        counts: Numbers that its making told: "images", "objects", and what each step kept.
+        skipped: Reason -> how often something was left out for it.
+        steps: What was done, in order, as commands or settings that could be run again.
+    """
+
+    name: str
+    images: str
+    sources: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+
+
+class SetReader:
+    """A set on disk, read one entry at a time, as often as one likes.
+
+    Args:
+        folder: That `SetWriter` wrote.
+
+    Raises:
+        EntryError: If it is no set.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            raw = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            self.about = About(**{**raw, "steps": tuple(raw.get("steps", ()))})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise EntryError(
+                f"{folder} is no set of annotations", f"{error}; make one with: geopix data import"
+            ) from error
+
+    @property
+    def images(self) -> Path:
+        """The folder that the entries' image paths start from."""
+        return self.folder / self.about.images  # an absolute path stays itself
+
+    def __iter__(self) -> Iterator[Entry]:
+        with (self.folder / ENTRIES).open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield from_json(json.loads(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise EntryError(f"{self.folder / ENTRIES} line {number}", str(error)) from error
+
+
+class SetWriter:
+    """Writes a set beside its place and puts it there when it is whole; an error or a kill leaves what was before.
+
+    Use as a context: ``with SetWriter(out) as writer: writer.add(entry); writer.finish(about)``.
+
+    Args:
+        folder: A new folder, or an empty one.
+        overwrite: Whether an older set there is replaced.
+
+    Raises:
+        EntryError: If something is there already.
+    """
+
+    def __init__(self, folder: Path, overwrite: bool = False) -> None:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if taken and not (overwrite and (folder / ABOUT).is_file()):
+            raise EntryError(f"{folder} exists", "name a new folder, or give --overwrite to replace a set")
+        self.folder = folder
+        self.staging = folder.with_name(f".{folder.name}.{os.getpid()}")
+        self.n_entries = self.n_objects = 0
+
+    def __enter__(self) -> SetWriter:
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self.staging.mkdir(parents=True)
+        self._file = (self.staging / ENTRIES).open("w", encoding="utf-8")
+        return self
+
+    def add(self, entry: Entry) -> None:
+        """Append one entry."""
+        self._file.write(json.dumps(to_json(entry), ensure_ascii=False) + "\n")
+        self.n_entries += 1
+        self.n_objects += len(entry.objects)
+
+    def finish(self, about: About) -> None:
+        """Close the set and put it in its place; its numbers of images and objects are told by itself."""
+        self._file.close()
+        told = replace(about, counts={**about.counts, "images": self.n_entries, "objects": self.n_objects})
+        text = json.dumps({name: getattr(told, name) for name in About.__slots__}, indent=2, ensure_ascii=False)
+        (self.staging / ABOUT).write_text(text + "\n", encoding="utf-8")
+        old = self.folder.with_name(f".{self.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.replace(old)
+        self.staging.replace(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self._file.close()
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+
+def to_json(entry: Entry) -> dict[str, Any]:
+    """An entry as a line of ``entries.jsonl``."""
+    return {
+        "key": entry.key,
+        "image": entry.image,
+        "size_hw": list(entry.size_hw),
+        "objects": [
+            {
+                "class": one.class_name,
+                "box_xyxy_px": list(one.box_xyxy_px),
+                "counts": one.counts,
+                "category": one.category,
+                "descriptions": list(one.descriptions),
+                "arrangement": one.arrangement,
+            }
+            for one in entry.objects
+        ],
+        "captions": list(entry.captions),
+        "turns": [[turn.question, turn.answer, turn.task] for turn in entry.turns],
+        "split": entry.split,
+        "complete": entry.complete,
+    }
+
+
+def from_json(raw: dict[str, Any]) -> Entry:
+    """The inverse of `to_json`; masks are checked when they are decoded, not here.
+
+    Raises:
+        ValueError, KeyError, TypeError: If the line is no entry.
+    """
+    height, width = raw["size_hw"]
+    return Entry(
+        key=str(raw["key"]),
+        image=str(raw["image"]),
+        size_hw=(int(height), int(width)),
+        objects=tuple(_object(one) for one in raw["objects"]),
+        captions=tuple(map(str, raw["captions"])),
+        turns=tuple(Turn(str(question), str(answer), task) for question, answer, task in raw["turns"]),
+        split=raw["split"],
+        complete=bool(raw["complete"]),
+    )
+
+
+def _object(raw: dict[str, Any]) -> Annotated:
+    x1, y1, x2, y2 = map(float, raw["box_xyxy_px"])
+    counts = raw["counts"]
+    if counts is not None and not isinstance(counts, str):
+        raise TypeError("counts are no text")
+    return Annotated(
+        class_name=str(raw["class"]),
+        box_xyxy_px=(x1, y1, x2, y2),
+        counts=counts,
+        category=str(raw["category"]),
+        descriptions=tuple(map(str, raw["descriptions"])),
+        arrangement=str(raw["arrangement"]),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -20,6 +21,9 @@ Box: TypeAlias = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max in pixels of the image; the pixel at column 0 spans 0 to 1."""
 
 Split: TypeAlias = Literal["train", "val", "test"]
+
+_WIDEST_RUN = 35
+"""Bits after which a run length is longer than any image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +167,36 @@ def decode_mask(encoded: dict[str, Any]) -> Mask:
         ValueError: If the counts do not describe an image of the given size.
     """
     height, width = (int(side) for side in encoded["size"])
-    counts = encoded["counts"]
-    runs = _run_lengths(counts) if isinstance(counts, str) else list(counts)
-    if sum(runs) != height * width or min(runs, default=0) < 0:  # pycocotools would leave the rest to chance
-        raise ValueError(f"run lengths sum to {sum(runs)}, not {height} x {width} pixels")
+    runs = run_lengths(encoded["counts"], (height, width))
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
+def run_lengths(counts: str | Sequence[int], size_hw: tuple[int, int]) -> list[int]:
+    """The run lengths of a mask, column by column, from COCO's text form or as they are: out, in, out, ...
+
+    Raises:
+        ValueError: If they do not describe an image of the given size; pycocotools would leave that to chance.
+    """
+    runs = _run_lengths(counts) if isinstance(counts, str) else list(counts)
+    height, width = size_hw
+    if any(type(run) is not int or run < 0 for run in runs):
+        raise ValueError(f"run lengths that are no whole numbers from 0 on, not {height} x {width} pixels")
+    if sum(runs) != height * width:
+        raise ValueError(f"run lengths sum to {sum(runs)}, not {height} x {width} pixels")
+    return runs
+
+
 def _run_lengths(counts: str) -> list[int]:
-    """COCO's text form of run lengths: five bits a character, from the fourth run on the change since two before."""
+    """COCO's text form of run lengths: five bits a character, from the fourth run on the change since two before.
+
+    [-1] where it is none.
+    """
     runs: list[int] = []
     value = shift = 0
     for character in counts:
         bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > _WIDEST_RUN:  # no such character, or longer than any image: no use going on
+            return [-1]
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:  # the last character of this run; its highest bit is the sign
@@ -183,7 +204,7 @@ def _run_lengths(counts: str) -> list[int]:
                 value -= 1 << shift
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
-    return runs
+    return [-1] if shift else runs
 
 
 def mask_box(mask: Mask) -> Box:
@@ -192,3 +213,16 @@ def mask_box(mask: Mask) -> Box:
     if not rows.size:
         return 0.0, 0.0, 0.0, 0.0
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def runs_box(runs: Sequence[int], height: int) -> Box:
+    """`mask_box` of a mask that is still run lengths, of an image so many pixels high."""
+    ends = np.cumsum(np.asarray(runs, dtype=np.int64))
+    stops = ends[1::2]
+    starts = ends[::2][: len(stops)]
+    first, last = starts[stops > starts], stops[stops > starts] - 1  # of every run inside, counted down the columns
+    if not first.size:
+        return 0.0, 0.0, 0.0, 0.0
+    wraps = bool((first // height != last // height).any())  # such a run touches the lower and the upper edge
+    top, bottom = (0, height - 1) if wraps else (int((first % height).min()), int((last % height).max()))
+    return float(first[0] // height), float(top), float(last[-1] // height + 1), float(bottom + 1)

@@ -80,6 +80,7 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     from geopix.apps.cli import app
 
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands |= {str(group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance}
     named = set(re.findall(r"^(?:\.venv/bin/)?geopix ([a-z]+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
     assert named
     assert named <= commands

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from geopix.records import Answer, Box, Instance, Mask, Sample, decode_mask, encode_mask, mask_box
+from geopix.records import (
+    Answer,
+    Box,
+    Instance,
+    Mask,
+    Sample,
+    decode_mask,
+    encode_mask,
+    mask_box,
+    run_lengths,
+    runs_box,
+)
 
 BOX: Box = (1.0, 2.0, 3.0, 4.0)
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -101,7 +112,9 @@ def test_text_run_lengths_are_those_of_pycocotools(mask: Mask) -> None:
     assert np.array_equal(coco_mask.decode(encoded), mask)
 
 
-@pytest.mark.parametrize("counts", [[1, 2], [7], [-1, 7], [], "12", "1234", "", "zz\x7f~", "é"])
+@pytest.mark.parametrize(
+    "counts", [[1, 2], [7], [-1, 7], [], [3.0, 3.0], [True, 5], ["6"], "12", "1234", "123o", "", "zz\x7f~", "é"]
+)
 def test_run_lengths_of_another_size_are_refused(counts: Any) -> None:
     with pytest.raises(ValueError, match="not 2 x 3 pixels"):
         decode_mask({"size": [2, 3], "counts": counts})
@@ -114,3 +127,19 @@ def test_the_box_of_a_mask_is_tight_and_counts_pixel_borders() -> None:
     assert mask_box(mask) == (3.0, 2.0, 4.0, 3.0)
     mask[4, 7] = True
     assert mask_box(mask) == (3.0, 2.0, 8.0, 5.0)
+
+
+def test_a_run_length_that_never_ends_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="not 2 x 3 pixels"):  # as one number it would take minutes to add up
+        run_lengths("o" * 5_000_000, (2, 3))
+
+
+@given(rectangles())
+def test_the_box_of_run_lengths_is_that_of_the_mask(mask: Mask) -> None:
+    runs = run_lengths(encode_mask(mask)["counts"], (mask.shape[0], mask.shape[1]))
+    assert runs_box(runs, mask.shape[0]) == mask_box(mask)
+
+
+def test_empty_runs_have_no_box() -> None:
+    assert runs_box([2, 0, 4], 2) == (0.0, 0.0, 0.0, 0.0)
+    assert runs_box([2, 0, 1, 1, 2], 2) == (1.0, 1.0, 2.0, 2.0)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 import geopix
+from geopix.apps import data
 from geopix.apps.errors import SOME_FAILED, complain, one_sentence
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(data.app)
 
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from geopix.records import Box, Instance, Sample, Split, Turn, decode_mask
+from geopix.records import Box, Instance, Sample, Split, Turn, decode_mask, run_lengths
 
 ENTRIES, ABOUT = "entries.jsonl", "set.json"
 LARGEST_SIDE = 30_000
@@ -35,7 +35,7 @@ class EntryError(ValueError):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,8 @@ class Entry:
     complete: bool = True
 
     def __post_init__(self) -> None:
-        path = PurePosixPath(self.image)
-        if not self.image or path.is_absolute() or ".." in path.parts or "\\" in self.image or "\0" in self.image:
-            raise EntryError("image path leaves its folder", repr(self.image))
-        if not all(0 < side <= LARGEST_SIDE for side in self.size_hw):
-            raise EntryError("image size out of range", f"{self.size_hw}, sides of 1 to {LARGEST_SIDE:,} px are read")
+        check_path(self.image)
+        check_size(self.size_hw)
         if len(self.objects) > MOST_OBJECTS:
             raise EntryError("too many objects in one image", f"{len(self.objects):,}, at most {MOST_OBJECTS:,}")
         if self.split not in _SPLITS:
@@ -104,6 +101,27 @@ class Entry:
             EntryError: If the image can't be read, or has another size than its annotations.
         """
         return replace_pixels(self, read_image(images / self.image, self.size_hw))
+
+
+def check_path(image: str) -> None:
+    """Whether a path, with forward slashes, stays inside the folder that it is told from.
+
+    Raises:
+        EntryError: If it does not, or is no path at all.
+    """
+    parts = PurePosixPath(image).parts
+    if not parts or parts[0] == "/" or ":" in parts[0] or ".." in parts or "\\" in image or "\0" in image:
+        raise EntryError("image path leaves its folder", repr(image[:200]))
+
+
+def check_size(size_hw: tuple[int, int]) -> None:
+    """Whether an image of this height and width in pixels is read.
+
+    Raises:
+        EntryError: If it is not.
+    """
+    if not all(0 < side <= LARGEST_SIDE for side in size_hw):
+        raise EntryError("image size out of range", f"{size_hw}, sides of 1 to {LARGEST_SIDE:,} px are read")
 
 
 def replace_pixels(entry: Entry, image: np.ndarray[Any, np.dtype[np.uint8]]) -> Sample:
@@ -159,10 +177,10 @@ def checked(one: Annotated, size_hw: tuple[int, int]) -> Annotated:
     inside = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
     if one.counts is not None:
         try:
-            mask = decode_mask({"size": size_hw, "counts": one.counts})
-        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            runs = run_lengths(one.counts, size_hw)
+        except ValueError as error:
             raise EntryError("mask of the wrong size", str(error)) from error
-        if not mask.any():
+        if not any(runs[1::2]):
             raise EntryError("mask empty")
     return replace(one, box_xyxy_px=inside)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from geopix.data.entries import EntryError
 from geopix.data.sources.coco import read_coco, read_vhr10
 from geopix.records import Mask, encode_mask
 
@@ -104,7 +105,7 @@ def test_a_segmentation_that_does_not_fit_is_an_error(tmp_path: Path, segmentati
 def test_a_missing_image_is_an_error(tmp_path: Path) -> None:
     file = write(tmp_path, {"a.png": []})
     (tmp_path / "images" / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"a\.png"):
+    with pytest.raises(EntryError, match=r"image missing.*a\.png"):
         list(read_coco(file, tmp_path / "images", source="set"))
 
 

@@ -43,6 +43,9 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "intersection": (),
 }
 
+KNOWN = tuple(_SYNONYMS)
+"""Every class that has a canonical name here, over all data sets."""
+
 ABSENT_CANDIDATES = (
     "helicopter", "helipad", "windmill", "chimney", "dam", "golf course", "toll station", "container crane",
     "expressway service area", "train station",

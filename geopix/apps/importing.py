@@ -31,7 +31,19 @@ def run(kind: str, folder: Path, out: Path, *, overwrite: bool, **wished: Any) -
     """
     if kind not in KINDS:
         raise EntryError(f"{kind!r} is no kind of set", f"one of {', '.join(KINDS)}; see geopix data import --help")
-    step = shlex.join(["geopix", "data", "import", kind, str(folder)])
+    options = [
+        f"--{option}={value}"
+        for option, value in (
+            ("images", wished["images"]),
+            ("split", wished["only"]),
+            ("as-split", wished["called"]),
+            ("name", wished["name"]),
+            ("check", wished["check"]),
+        )
+        if value is not None
+    ]
+    options += [] if wished["complete"] else ["--incomplete"]
+    step = shlex.join(["geopix", "data", "import", kind, str(folder), "-o", str(out), *options])
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

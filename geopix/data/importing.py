@@ -43,6 +43,12 @@ class Wish:
     check: Check = "size"
 
 
+_COUNTED = (
+    "images", "images of train", "images of val", "images of test", "objects", "masks", "descriptions", "captions",
+    "questions",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class Tally:
     """What was kept and what was not.
@@ -53,7 +59,7 @@ class Tally:
         examples: Reason -> where it was first met.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     skipped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -102,7 +108,7 @@ def import_set(wish: Wish, out: Path, *, overwrite: bool = False, watch: Watch =
             name=out.name,
             images=str(place.images.absolute()),
             sources={place.name: KINDS[wish.kind].terms},
-            counts=dict(tally.counts),
+            counts={name: count for name, count in tally.counts.items() if count},
             skipped=dict(tally.skipped),
             steps=(step,) if step else (),
         )

@@ -41,7 +41,7 @@ def text(raw: Any, longest: int = LONGEST) -> str:
 
 def sentence(raw: Any) -> str:
     """A text with the source's spaces before full stops undone, a capital, and a full stop: "planes ." -> "Planes."."""
-    words = text(raw).replace(" .", ".").replace(" ,", ",")
+    words = " ".join(text(raw).replace(" .", ".").replace(" ,", ",").split())
     return words[:1].upper() + words[1:].rstrip(".") + "."
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from geopix.data.entries import EntryError
 from geopix.data.sources.ucm import read_ucm
 from geopix.records import Turn
 
@@ -56,5 +57,5 @@ def test_absence_may_not_be_concluded_from_a_caption(root: Path) -> None:
 def test_a_split_without_images_is_empty_and_a_missing_image_is_an_error(root: Path) -> None:
     assert list(read_ucm(root, "test")) == []
     (root / "images" / "a" / "a01.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"a01\.png"):
+    with pytest.raises(EntryError, match=r"image missing.*a01\.png"):
         list(read_ucm(root, "val"))

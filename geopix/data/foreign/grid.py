@@ -10,7 +10,7 @@ from geopix.data.entries import EntryError
 from geopix.records import Box
 
 _NUMBER = r"<\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*>"
-BOX = re.compile(r"\{" + _NUMBER * 4 + r"(?:\s*\|\s*" + _NUMBER + r")?\s*\}")
+BOX = re.compile(r"\{\s*" + _NUMBER * 4 + r"(?:\s*\|\s*" + _NUMBER + r")?\s*\}")
 """{<x1><y1><x2><y2>}, or {<x1><y1><x2><y2>|<degrees>} for one that is turned about its centre."""
 
 

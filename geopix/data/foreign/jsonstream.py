@@ -20,6 +20,8 @@ LARGEST_ITEM = 16_000_000
 """Characters of one item that are read: a polygon for every pixel of a large image still fits."""
 _CHUNK = 1_000_000
 _SPACE = re.compile(r"[ \t\r\n]*")
+_MAY_GO_ON = re.compile(r"[-+.eE\d]{0,8}")
+"""What follows a number of which not all is read yet, as in 1.5e+."""
 _DECODER = json.JSONDecoder()
 
 
@@ -114,7 +116,7 @@ class _Scanner:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
-                if end < len(self.text) or self.ended:  # a number at the end of the text may go on
+                if self.ended or not _MAY_GO_ON.fullmatch(self.text, end):
                     self.at = end
                     return value
             except json.JSONDecodeError as error:

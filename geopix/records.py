@@ -22,8 +22,8 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 Split: TypeAlias = Literal["train", "val", "test"]
 
-_WIDEST_RUN = 35
-"""Bits after which a run length is longer than any image."""
+_LONGEST_RUN = 7
+"""Characters that a run length may have: more and it is longer than any image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +177,11 @@ def run_lengths(counts: str | Sequence[int], size_hw: tuple[int, int]) -> list[i
     Raises:
         ValueError: If they do not describe an image of the given size; pycocotools would leave that to chance.
     """
-    runs = _run_lengths(counts) if isinstance(counts, str) else list(counts)
     height, width = size_hw
-    if any(type(run) is not int or run < 0 for run in runs):
-        raise ValueError(f"run lengths that are no whole numbers from 0 on, not {height} x {width} pixels")
-    if sum(runs) != height * width:
+    runs = _run_lengths(counts) if isinstance(counts, str) else list(counts)
+    if not isinstance(counts, str) and any(type(run) is not int for run in runs):
+        raise ValueError(f"run lengths that are no whole numbers, not {height} x {width} pixels")
+    if sum(runs) != height * width or min(runs, default=0) < 0:
         raise ValueError(f"run lengths sum to {sum(runs)}, not {height} x {width} pixels")
     return runs
 
@@ -191,20 +191,20 @@ def _run_lengths(counts: str) -> list[int]:
 
     [-1] where it is none.
     """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > _WIDEST_RUN:  # no such character, or longer than any image: no use going on
-            return [-1]
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:  # the last character of this run; its highest bit is the sign
-            if bits & 16:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return [-1] if shift else runs
+    bits = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - 48
+    if not bits.size:
+        return []
+    ends = np.flatnonzero((bits & 32) == 0)  # the last character of every run; its highest bit is the sign
+    lengths = np.diff(ends, prepend=-1)
+    if bits.min() < 0 or bits.max() > 63 or not ends.size or ends[-1] != bits.size - 1 or lengths.max() > _LONGEST_RUN:
+        return [-1]
+    starts = ends - lengths + 1
+    shifts = 5 * (np.arange(bits.size) - np.repeat(starts, lengths))
+    runs = np.add.reduceat((bits & 31) << shifts, starts)
+    runs -= ((bits[ends] & 16) > 0).astype(np.int64) << (5 * lengths)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return list(runs.tolist())
 
 
 def mask_box(mask: Mask) -> Box:

@@ -21,7 +21,7 @@ class Pictures:
     """
 
     def __init__(self, root: Path, folders: Sequence[str] = ("",)) -> None:
-        self.root = root
+        self.root, self.there = root, root.is_dir()
         # What is not there need not be looked for in it, a hundred thousand times.
         self.folders = [folder for folder in folders if not folder or (root / folder).is_dir()] or list(folders[:1])
 
@@ -36,6 +36,8 @@ class Pictures:
         """
         check_path(name)
         path = PurePosixPath(name)
+        if not self.there:
+            return str(PurePosixPath(self.folders[0]) / path)
         for named in dict.fromkeys((path, PurePosixPath(path.name))):
             for folder in self.folders:
                 if (self.root / folder / named).is_file():

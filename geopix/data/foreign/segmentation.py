@@ -30,18 +30,21 @@ def counts_and_box(segmentation: Any, size_hw: tuple[int, int]) -> tuple[str, Bo
     if isinstance(segmentation, str):
         segmentation = json.loads(segmentation)
     if isinstance(segmentation, dict):
-        counts = _counts(segmentation, size_hw)
-    elif segmentation and all(isinstance(part, dict) for part in segmentation):
-        counts = _joined([_counts(part, size_hw) for part in segmentation], size_hw)
+        counts, runs = _checked(segmentation, size_hw)
     else:
-        counts = _filled(segmentation, size_hw)
-    box = runs_box(run_lengths(counts, size_hw), size_hw[0])
+        if segmentation and all(isinstance(part, dict) for part in segmentation):
+            counts = _joined([_checked(part, size_hw)[0] for part in segmentation], size_hw)
+        else:
+            counts = _filled(segmentation, size_hw)
+        runs = run_lengths(counts, size_hw)
+    box = runs_box(runs, size_hw[0])
     if box[2] <= box[0]:
         raise EntryError("mask empty")
     return counts, box
 
 
-def _counts(encoded: dict[str, Any], size_hw: tuple[int, int]) -> str:
+def _checked(encoded: dict[str, Any], size_hw: tuple[int, int]) -> tuple[str, list[int]]:
+    """Run lengths as text and as numbers."""
     height, width = encoded["size"]
     if (height, width) != tuple(size_hw):
         raise EntryError("mask of the wrong size", f"a mask of {(height, width)} does not fit an image of {size_hw}")
@@ -53,14 +56,14 @@ def _counts(encoded: dict[str, Any], size_hw: tuple[int, int]) -> str:
     except ValueError as error:
         raise EntryError("mask of the wrong size", str(error)) from error
     if isinstance(counts, str) and all(runs[1:]):
-        return counts
+        return counts, runs
     plain = runs[:1]
     for place, run in enumerate(runs[1:], start=1):
         if run and len(plain) % 2 == place % 2:
             plain.append(run)
         else:  # an empty run lets its neighbours touch: there is one way to write a mask
             plain[-1] += run
-    return _ascii(coco_mask.frPyObjects({"size": [height, width], "counts": plain}, height, width))
+    return _ascii(coco_mask.frPyObjects({"size": [height, width], "counts": plain}, height, width)), plain
 
 
 def _joined(parts: list[str], size_hw: tuple[int, int]) -> str:

@@ -99,7 +99,8 @@ class Talk:
             raise EntryError("text missing")
         if max(len(question), len(answer)) > LONGEST:
             raise EntryError("text too long", f"{max(len(question), len(answer)):,} characters, at most {LONGEST:,}")
-        question = question.replace(IMAGE, "", 1)
+        bare = question.strip()
+        question = bare.removeprefix(IMAGE) if bare.startswith(IMAGE) else bare.removesuffix(IMAGE)
         tag = _TAG.match(question)
         task = tag.group(1).lower() if tag else ""
         asked = question[tag.end() :] if tag else question

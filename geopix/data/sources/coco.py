@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from geopix.data.entries import Annotated, EntryError, check_size
-from geopix.data.foreign.found import Entry, Found, Place, Skipped, Watch, guarded, numbers, required, sift, unwatched
+from geopix.data.foreign.found import (
+    MALFORMED,
+    Entry,
+    Found,
+    Place,
+    Skipped,
+    Watch,
+    guarded,
+    numbers,
+    required,
+    sift,
+    skipped,
+    unwatched,
+)
 from geopix.data.foreign.jsonstream import items
 from geopix.data.foreign.pictures import Pictures
 from geopix.data.foreign.segmentation import counts_and_box
@@ -80,8 +93,8 @@ def entries(table: Table, pictures: Pictures, *, looks: bool = True, watch: Watc
                     if own is not None:
                         ids.add(own)
                     objects.add(key_of(record["image_id"]), record)
-            except (KeyError, TypeError) as error:
-                yield Skipped("record malformed", f"{table.annotations.name} {kind}: {error!r}"[:300])
+            except MALFORMED as error:
+                yield skipped(error, f"{table.annotations.name} {kind}")
         for number, key in enumerate(images, start=1):
             first, *others = images.take(key)
             yield from (Skipped("duplicate id", f"{table.annotations.name} image {key}") for _ in others)

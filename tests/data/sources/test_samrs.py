@@ -63,7 +63,7 @@ def test_fast_names_its_boxes_otherwise_and_sota_has_png_tiles(tmp_path: Path) -
         ("boeing737", "Boeing737"),
         ("small car", "Small-Car"),
     ]
-    assert entry.objects[0].box_xyxy_px == (5, 6, 20, 30)
+    assert entry.objects[0].box_xyxy_px == (5.0, 6.0, 20.0, 30.0)
     assert found("sota", tmp_path)[1] == {"unknown class": 2}
 
 

@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from geopix.data.entries import EntryError
 from geopix.data.sources.ucm import read_ucm
 from geopix.records import Turn
+from tests.data.sources.fakes import EVIL, found, put
 
 
 @pytest.fixture
@@ -59,3 +60,44 @@ def test_a_split_without_images_is_empty_and_a_missing_image_is_an_error(root: P
     (root / "images" / "a" / "a01.png").unlink()
     with pytest.raises(EntryError, match=r"image missing.*a01\.png"):
         list(read_ucm(root, "val"))
+
+
+def test_a_folder_gives_entries_of_all_splits(root: Path) -> None:
+    entries, reasons = found("ucm", root)
+    assert [(entry.image, entry.split, len(entry.turns)) for entry in entries] == [
+        ("images/a/a00.png", "train", 2),
+        ("images/a/a01.png", "val", 0),
+        ("images/b/b00.png", "train", 1),
+    ]
+    assert entries[0].size_hw == (9, 12)
+    assert reasons == {"caption repeated": 3, "question about no image": 1}
+
+
+def test_questions_whose_noun_is_missing_are_left_out_but_nano_saw_them(root: Path) -> None:
+    image = "images/b/b00.png"
+    put(root / "vqa.json", [{"image": image, "question": "How many  in the picture?", "answer": "zero"}])
+    entries, reasons = found("ucm", root)
+    assert not any(entry.turns for entry in entries)
+    assert reasons["question with a gap"] == 1
+    (_, second) = read_ucm(root, "train")
+    assert second.turns == (Turn("How many  in the picture?", "zero"),)
+
+
+def test_what_is_wrong_is_left_out_alone(root: Path) -> None:
+    first = {"image": "images/a/a00.png", "split": "train", "captions": [EVIL, "grass"]}
+    rows = [first, first, {**first, "image": "../a.png"}, {**first, "image": "images/a/a01.png", "split": "all"}, {}, 7]
+    put(root / "captions.json", rows)
+    questions = [
+        {"image": "images/a/a00.png", "question": "what?", "answer": "[SEG0]"},
+        {"image": "images/a/a00.png", "question": "what?", "answer": None},
+        {"question": "what?"},
+    ]
+    put(root / "vqa.json", questions)
+    (entry,), reasons = found("ucm", root)
+    assert (entry.captions, entry.turns) == (("Grass.",), ())
+    assert reasons == {
+        "text with a mark of the dialogue": 3, "text missing": 1, "record malformed": 4, "duplicate id": 1,
+        "image path leaves its folder": 1,
+    }  # fmt: skip
+    with pytest.raises(EntryError, match="record malformed"):  # training wants all of it or nothing
+        list(read_ucm(root, "train"))

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from geopix.data.entries import About, Entry, EntryError, SetWriter, read_image
 from geopix.data.foreign.found import Found, Place, Skipped, Watch, unwatched
 from geopix.data.foreign.pictures import image_size
+from geopix.data.foreign.words import writable
 from geopix.data.sources.kinds import KINDS
 from geopix.records import Split
 
@@ -125,6 +126,9 @@ def checked_entries(wish: Wish, place: Place) -> Iterator[Found]:
             continue
         entry = replace(found, split=wish.called or found.split, complete=found.complete and wish.complete)
         if wish.only is not None and entry.split != wish.only:
+            continue
+        if not writable(entry.key + entry.image):
+            yield Skipped("file name that is no text", ascii(entry.key))
             continue
         if entry.key in seen:
             yield Skipped("duplicate key", entry.key)

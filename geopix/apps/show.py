@@ -38,6 +38,39 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[object]], numeric: It
     return made
 
 
+@contextlib.contextmanager
+def counting(what: str, total: int, note: Callable[[], str] = lambda: "") -> Iterator[Callable[[int], None]]:
+    """A bar on stderr; gives the function that moves it.
+
+    Args:
+        what: Is being done.
+        total: How many there are, 0 where nobody knows.
+        note: What to say beside the bar, asked at every move.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("", total=total or None, note="")
+        yield lambda done: bar.update(task, completed=done, note=note())
+
+
 def print_text(text: str) -> None:
     """Print a text of the model on stdout, unwrapped and uncoloured."""
     Console(highlight=False).print(plain(text), soft_wrap=True)

@@ -1,6 +1,6 @@
 """Descriptions that mean one object (§IV-C): phrases from geometry, and whoever else may be asked to write them.
 
-`describe` and `reading_order` are what questions for training are made from; `pipeline` describes a whole set.
+`describe` and `reading_order` are what questions for training are made from; `run` describes a whole set.
 """
 
 from __future__ import annotations

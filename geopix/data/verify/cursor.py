@@ -95,6 +95,9 @@ class Cursor:
                 self.at += length
                 return self.nouns[run]
         word = self.peek()
+        if word in ("one", "ones") and self.heads:  # "the tank right of the largest one"
+            self.at += 1
+            return self.heads[-1], word == "ones"
         if word in ANYTHING or (word.endswith("s") and word[:-1] in ANYTHING):
             self.at += 1
             return "", word.endswith("s")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from geopix.data.verify.claims import Alone, Among, Middle, OfTwo, Only, Ranked, Reference, Region, Relation
+from geopix.data.verify.claims import Alone, Among, GroupWord, Middle, OfTwo, Only, Ranked, Reference, Region, Relation
 from geopix.data.verify.cursor import Cursor, UnreadableError
 from geopix.data.verify.relations import relation
 from geopix.data.verify.words import (
@@ -32,6 +32,10 @@ LONGEST = 80
 """Words of a description that are read."""
 DEEPEST = 4
 """Nouns within nouns."""
+
+
+_PREDICATES = frozenset({*MOST, *SUPERLATIVES, *ORDINALS, "nearest", "farthest"})
+_UPRIGHT: dict[str, GroupWord] = {"horizontal": "row", "vertical": "column"}
 
 
 @lru_cache(maxsize=4096)
@@ -77,6 +81,8 @@ def phrase(cursor: Cursor) -> Reference:
         if outermost:
             cursor.skip(frozenset({",", "and"}))
         cursor.skip(FILLERS)
+        if cursor.peek() in ARTICLES and cursor.peek(1) in _PREDICATES:  # "that is the largest"
+            cursor.at += 1
         side = None if pending is None else cursor.counted_from()
         if side is not None and pending is not None:
             relations.append(Ranked(side, pending))
@@ -110,7 +116,12 @@ def _up_to_noun(cursor: Cursor) -> tuple[Reference, int | None]:
             return made(noun[0], noun[1] or (count or 1) > 1), pending
         word = cursor.peek()
         if word in GROUPS:
-            return _group(cursor, made("", False)), pending
+            upright = [way for way in unseen if way in _UPRIGHT]
+            unseen = [way for way in unseen if way not in _UPRIGHT]
+            group = _group(cursor, made("", False))
+            if upright and group.group == "line":
+                group = replace(group, group=_UPRIGHT[upright[0]])
+            return group, pending
         if word == "from" and pending is not None:
             side = cursor.counted_from()
             if side is None:
@@ -129,6 +140,10 @@ def _up_to_noun(cursor: Cursor) -> tuple[Reference, int | None]:
                 pending = ORDINALS[word]
             else:
                 relations.append(Ranked(order, ORDINALS[word]))
+        elif word == "others" and cursor.heads:
+            cursor.at += 1
+            other = True
+            return made(cursor.heads[-1], True), pending
         elif word in ("other", "another"):
             other = True
             cursor.at += 1

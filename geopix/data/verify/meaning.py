@@ -233,7 +233,8 @@ class _Eyes:
                     return not self.strict and self._ranked(order, 0, thing, pool)
                 column, row = (order, "") if order in ("left", "right") else ("", order)
                 spot = Spot(column, row)  # type: ignore[arg-type]  # sides of their axes
-                return measures.in_image(spot, thing, self.scene.size_hw, self.strict)
+                there = measures.in_image(spot, thing, self.scene.size_hw, self.strict)
+                return there or (not self.strict and self._ranked(order, 0, thing, pool))
             case Middle():
                 return self._central(thing, pool)
             case Extreme(far, to):

@@ -15,6 +15,7 @@ from geopix.data.verify.claims import (
     Reference,
     Region,
     Relation,
+    Side,
     Spot,
 )
 from geopix.data.verify.cursor import Cursor
@@ -50,7 +51,11 @@ def relation(cursor: Cursor) -> list[Relation] | None:
         return [Alone()]
     if word in DIRECTIONS:
         cursor.at += 1
-        return [Beside((DIRECTIONS[word],), cursor.phrase(cursor))]
+        sides: tuple[Side, ...] = (DIRECTIONS[word],)
+        if cursor.take("and", "to", "the") and cursor.peek(1) == "of":  # "above and to the left of"
+            sides = (*sides, cursor.side())
+            cursor.at += 1
+        return [Beside(sides, cursor.phrase(cursor))]
     if word in ORDINALS:
         return _ordinal(cursor)
     if word in MOST or word in SUPERLATIVES:
@@ -66,6 +71,8 @@ def relation(cursor: Cursor) -> list[Relation] | None:
         return _of(spot, cursor.phrase(cursor)) if spot is not None and cursor.take("of") else None
     if word in ("of", "among"):
         cursor.at += 1
+        if cursor.take("all") and not cursor.noun_follows() and cursor.peek() not in ARTICLES:
+            return []  # "the largest of all"
         those = cursor.phrase(cursor)
         return [Among(those)] if those.plural or those.group else None
     return _placed(cursor) if word in PREPOSITIONS or word in NEAR else None
@@ -125,7 +132,7 @@ def _placed(cursor: Cursor) -> list[Relation] | None:
     cursor.skip(ARTICLES)
     if cursor.take("image"):
         return []
-    if cursor.peek() in ("far", "farthest") and cursor.peek(1) in SIDES:
+    if cursor.peek() in ("far", "farthest", "very", "extreme") and cursor.peek(1) in SIDES:
         cursor.at += 1
         return [Ranked(cursor.side())]
     spot = cursor.spot()

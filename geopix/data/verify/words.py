@@ -49,7 +49,7 @@ ANYTHING = frozenset({"object", "one", "instance", "target", "item"})
 ARTICLES = frozenset({"the", "a", "an"})
 FILLERS = frozenset(
     "is are which that located situated positioned placed lying lies found seen visible standing stands sitting parked "
-    "docked moored anchored berthed also just directly immediately there it its".split()
+    "docked moored anchored berthed sailing moving driving floating also just directly immediately there it its".split()
 )
 NEAR = frozenset({"near", "beside", "by", "alongside", "nearby"})
 PREPOSITIONS = frozenset({"in", "at", "on", "to", "toward", "towards", "along", "near", "within", "inside", "by"})

@@ -9,6 +9,7 @@ import pytest
 
 from geopix.data.entries import Annotated, Entry, EntryError
 from geopix.data.verify.check import check, check_entry
+from geopix.data.verify.grammar import read
 from geopix.data.verify.scene import MOST_SEEN, Scene
 from geopix.records import Box, encode_mask
 
@@ -143,6 +144,30 @@ def test_false(text: str, target: str, why: str) -> None:
 )
 def test_unparsable(text: str) -> None:
     assert check(text, NAMES.index("left ship"), SCENE).outcome == "unparsable"
+
+
+@pytest.mark.parametrize(
+    "text",
+    """The ship on the far right
+    The airplane is on the left of the other airplane
+    the vehicle is next to the overpass on the left
+    The baseball field is on the lower left of the ground track field
+    the topmost storage tank in the vertical line of tanks
+    the second storage tank from the top in the right column
+    the car farthest from the others
+    the leftmost of the three ships docked at the harbor
+    the ship in the middle of the image, to the left of the bridge
+    the vehicle to the upper right of the storage tank in the center
+    the vehicle above and to the left of the bridge
+    the lower one of two vehicles
+    the storage tank immediately to the right of the leftmost one
+    the large ship docked at the left side of the harbor
+    the third from the left among the four airplanes
+    the ship that is the smallest of all
+    the bottom-most of the group of three vehicles""".split("\n"),
+)
+def test_sentences_that_people_write_are_read(text: str) -> None:
+    read(text.strip())
 
 
 def test_colours_are_believed_where_they_are_not_needed_and_nowhere_else() -> None:

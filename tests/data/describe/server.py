@@ -242,6 +242,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             if fault == "slow":
                 time.sleep(0.4)
+            elif fault == "too slow":
+                time.sleep(3.5)
             self.reply(200, self.script.completion(text, fault))
 
 

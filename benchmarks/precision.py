@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geopix import checkpoint
 from geopix.dialogue import Dialogue
@@ -47,7 +47,8 @@ def measure(data: Path, limit: int) -> dict[str, Any]:
     found: dict[str, list[Tensor]] = {}
     for dtype in (torch.float32, torch.bfloat16):
         model, dialogue = checkpoint.load("nano", "cpu")
-        model.to(dtype).eval()
+        movable: nn.Module = model
+        movable.to(dtype).eval()
         found[str(dtype)] = [masks(model, dialogue, question) for question in asked]
     full, half = (torch.cat(parts) for parts in found.values())
     union = (full | half).flatten(1).sum(dim=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,13 +34,19 @@ class QuestionError(ValueError):
     """A question that can't be asked."""
 
 
-def load(model: str = "nano", device: str = "auto") -> Assistant:
-    """An assistant on a model: "nano" or a folder; "auto", "cpu" or "cuda".
+def load(
+    model: str = "nano",
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+) -> Assistant:
+    """An assistant on a model: "nano", a folder, or a hub id; the rest as `geopix.checkpoint.load` has it.
 
     Raises:
         geopix.checkpoint.CheckpointError: If the model can't be loaded.
     """
-    return Assistant(*checkpoint.load(model, device), name=model)
+    return Assistant(*checkpoint.load(model, device, dtype, quantize, device_map), name=model)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,11 @@ def misshapen(tensors: dict[str, Tensor]) -> None:
     tensors["multimodal_projector.layers.1.weight"] = torch.zeros(3, 3)
 
 
+def whole_numbers(tensors: dict[str, Tensor]) -> None:
+    name = "multimodal_projector.layers.1.weight"
+    tensors[name] = tensors[name].int()
+
+
 def not_finite(tensors: dict[str, Tensor]) -> None:
     tensors["multimodal_projector.layers.1.weight"][0, 0] = torch.nan
 
@@ -152,6 +158,7 @@ def not_finite(tensors: dict[str, Tensor]) -> None:
         (missing, r"1 tensors missing \['multimodal_projector.layers.1.weight'\], 0 unexpected"),
         (extra, r"0 tensors missing \[\], 1 unexpected \['one.too.many'\]"),
         (misshapen, r"multimodal_projector.layers.1.weight in .* is \(3, 3\), expected \(96, 128\)"),
+        (whole_numbers, r"multimodal_projector.layers.1.weight in .* is torch.int32, expected torch.float32"),
         (not_finite, r"multimodal_projector.layers.1.weight in .* holds NaN or infinity"),
     ],
 )
@@ -240,6 +247,7 @@ def test_an_adapter_is_merged_before_a_whole_model_is_saved(tmp_path: Path) -> N
         (missing, "does not fit its config.*multimodal_projector.layers.1.weight"),
         (extra, "does not fit its config.*one.too.many"),
         (misshapen, r"does not fit its config.*multimodal_projector.layers.1.weight.*\(96, 128\)|\[96, 128\]"),
+        (whole_numbers, "multimodal_projector.layers.1.weight in .* is torch.int32, expected floating-point numbers"),
         (not_finite, "multimodal_projector.layers.1.weight in .* holds NaN or infinity"),
     ],
 )
@@ -264,8 +272,59 @@ def test_a_tokenizer_that_is_not_the_models(whole: Path) -> None:
 @pytest.mark.parametrize("lost", ["tokenizer.json", "model.safetensors"])
 def test_a_whole_model_with_a_file_missing(whole: Path, lost: str) -> None:
     (whole / lost).unlink()
-    with pytest.raises(CheckpointError, match=r"can't be loaded .*save it again"):
+    with pytest.raises(CheckpointError, match=r"(can't be loaded|holds no weights) .*save it again"):
         checkpoint.load(str(whole), "cpu")
+
+
+class Malice:
+    """What a stranger may put into a pickle."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch it_ran",)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_pickles_in_a_folder_are_not_read(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pytorch_model.bin", "trained.pth", "training_args.bin", "adapter_model.bin"):
+        torch.save(Malice(), whole / name)
+    if beside:
+        checkpoint.load(str(whole), "cpu")
+    else:
+        (whole / "model.safetensors").unlink()
+        with pytest.raises(CheckpointError, match=r"holds no weights \(model.safetensors\); save it again"):
+            checkpoint.load(str(whole), "cpu")
+    assert not (tmp_path / "it_ran").exists()
+
+
+def test_a_config_that_asks_for_an_absurd_bank(whole: Path) -> None:
+    memory = {**json.loads((whole / "config.json").read_text())["memory"], "capacity": 10**6}
+    settings_of(whole, "config.json", memory=memory)
+    told = r"a memory bank of 11 x 2 x 1000000 x 32 x 2 x 2 takes 11.3 GB in float32, and 4.0 are allowed"
+    with pytest.raises(CheckpointError, match=f"{told}; choose a smaller capacity.*save it again"):
+        checkpoint.load(str(whole), "cpu")
+    settings_of(whole, "config.json", memory={**memory, "side": 10**4, "folded": True})
+    with pytest.raises(CheckpointError, match=r"a memory bank of 11 x 2 x 32 x 10000 x 10000 takes 281.6 GB"):
+        checkpoint.load(str(whole), "cpu")
+    settings_of(whole, "config.json", memory={**memory, "capacity": 8, "largest_gb": 1000})  # told, and not in the file
+    with pytest.raises(CheckpointError, match=r"does not fit its config .*mask_predictor.memory.bank"):
+        checkpoint.load(str(whole), "cpu")
+
+
+def test_a_vocabulary_that_holds_our_names_keeps_their_places(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    ours = ["[SEG4]", "<p>", "<image>", *(f"[SEG{index}]" for index in (0, 1, 2, 3, 5))]
+    tokenizer.add_tokens(ours, special_tokens=True)
+    places = [tokenizer.convert_tokens_to_ids(name) for name in ours]
+    model, _ = tiny_geopix()
+    dialogue = Dialogue(tokenizer, 2, 3, model.config.image_tokens)
+    model.config.image_token_id = model.language.image_id = dialogue.image_id
+    checkpoint.save(model, dialogue, tmp_path)
+    _, again = checkpoint.load(str(tmp_path), "cpu")
+    assert [again.group_ids[4], again.phrase_id, again.image_id] == places[:3]
+    assert len(again.tokenizer) == len(tiny_tokenizer()) + len(ours)
 
 
 def test_a_folder_of_something_else(whole: Path, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from tests.tiny import tiny_tokenizer
 GROUP = 6
 
 
-def tiny_geopix(seed: int = 0, **memory: Any) -> tuple[GeoPixModel, Dialogue]:
+def tiny_geopix(seed: int = 0, hidden: int = 48, **memory: Any) -> tuple[GeoPixModel, Dialogue]:
     """56 px images, 4 x 4 patches, 4 image tokens, two scales of three segmentation tokens, ten classes."""
     torch.manual_seed(seed)
     vision = Dinov2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=56, patch_size=14)
     tokenizer = tiny_tokenizer()
     text = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )  # fmt: skip
     config = GeoPixConfig(

@@ -1,13 +1,18 @@
 """Load and save models (§V-A): nano, our folders, LLaVA, the authors' release, the hub; wrong tensors are errors."""
 
+from geopix.checkpoint.adapter import load_adapter, merge_adapters, save_adapter
+from geopix.checkpoint.auto import GeoPixProcessor
 from geopix.checkpoint.describe import describe
 from geopix.checkpoint.files import CheckpointError
 from geopix.checkpoint.folder import save
 from geopix.checkpoint.llava import from_llava
 from geopix.checkpoint.nano import NANO, TRAINED, fresh_nano, save_nano, trained_tensors
-from geopix.checkpoint.open import convert, fast_dtype, load
+from geopix.checkpoint.open import fast_dtype, load
+from geopix.checkpoint.publish import convert, push, push_to_hub
+from geopix.checkpoint.quantize import quantization
 
 __all__ = [
-    "NANO", "TRAINED", "CheckpointError", "convert", "describe", "fast_dtype", "fresh_nano", "from_llava", "load",
-    "save", "save_nano", "trained_tensors",
+    "NANO", "TRAINED", "CheckpointError", "GeoPixProcessor", "convert", "describe", "fast_dtype", "fresh_nano",
+    "from_llava", "load", "load_adapter", "merge_adapters", "push", "push_to_hub", "quantization", "save",
+    "save_adapter", "save_nano", "trained_tensors",
 ]  # fmt: skip

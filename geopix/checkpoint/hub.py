@@ -1,4 +1,4 @@
-"""A model of the hub as a folder of this machine (§V-A); the network is used for nothing else."""
+"""A model of the hub as a folder of this machine, and back (§V-A); the network is used for nothing else."""
 
 from __future__ import annotations
 
@@ -44,3 +44,30 @@ def find(name: str) -> Path | None:
     if name and Path(name).is_dir():
         return Path(name)
     return fetch(name) if HUB_ID.fullmatch(name) else None
+
+
+def upload(folder: Path, name: str, private: bool) -> str:
+    """A folder of this machine as a model of the hub.
+
+    Args:
+        folder: All of it goes up.
+        name: "owner/model", made if need be.
+        private: Whether nobody else may see it, if it is made.
+
+    Returns:
+        Its address.
+
+    Raises:
+        CheckpointError: If the hub can't be reached, or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        made = HfApi().create_repo(name, private=private, exist_ok=True)
+        HfApi().upload_folder(repo_id=name, folder_path=folder, commit_message="A GeoPix model")
+    except Exception as error:  # as in `fetch`
+        raise CheckpointError(
+            f"'{name}' could not be written to the model hub ({type(error).__name__}); check the id, the network, and "
+            "that you may write there (hf auth login), or give --dry-run OUT"
+        ) from error
+    return str(made)

@@ -55,6 +55,8 @@ def from_llava(
     if folder is None:
         raise CheckpointError(f"there is no checkpoint '{name}': give a folder or a hub id (owner/model)")
     config, dialogue, known = llava_config(folder, folder, settings)
+    if not Path(name).is_dir():
+        config.about["base_model"] = name
     return assemble(config, dialogue, known, read_folder(folder, MEND), folder, dtype, seed), dialogue
 
 
@@ -71,7 +73,7 @@ def llava_config(
     """
     llava = _read_config(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError) as error:
         said = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the tokenizer in {tokenizer_folder} can't be read ({said}); {MEND}") from error
@@ -120,9 +122,14 @@ def assemble(
     """
     tensors = our_names(tensors, folder)
     dtype = dtype or next((one.dtype for one in tensors.values() if one.is_floating_point()), torch.float32)
-    with no_init_weights():  # all of it is read
-        encoder = AutoModel.from_config(config.vision_config, dtype=dtype)
-        llm = AutoModelForCausalLM.from_config(config.text_config, dtype=dtype)
+    plain = {"dtype": dtype, "trust_remote_code": False, "attn_implementation": "sdpa"}
+    try:
+        with no_init_weights():  # all of it is read
+            encoder = AutoModel.from_config(config.vision_config, **plain)
+            llm = AutoModelForCausalLM.from_config(config.text_config, **plain)
+    except ValueError as error:
+        said = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder} describes no vision model and language model ({said}); {MEND}") from error
     llm.tie_weights()
     torch.manual_seed(seed)
     model = GeoPixModel(config, encoder, llm)

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Dinov2Model
 
 from geopix import parts
+from geopix.checkpoint.adapter import merge_adapters
 from geopix.checkpoint.files import AGAIN, CheckpointError, fill, read_json, read_tensors
 from geopix.checkpoint.folder import dialogue_of
 from geopix.dialogue import Dialogue
@@ -22,6 +23,23 @@ from geopix.model.llm import add_lora, extend_vocabulary
 NANO = Path(__file__).parents[1] / "weights" / "nano"
 """The tensors that we trained; the two frozen parts come from packages (`geopix.parts`)."""
 TRAINED = "trained.safetensors"
+ABOUT = {
+    "parts": {
+        "vision encoder": {
+            "source": f"{parts.ENCODER.requirement} (DINOv2 ViT-S/14)", "licence": parts.ENCODER.licence,
+        },
+        "language model": {
+            "source": f"{parts.LLM.requirement} (SmolLM2-135M-Instruct, LoRA merged)", "licence": parts.LLM.licence,
+        },
+        "others": {"source": "trained by GeoPix", "licence": "Apache-2.0 (research use, see data terms)"},
+    },
+    "data_terms": [
+        "NWPU VHR-10: research purposes only, and so are weights trained on it",
+        "UC Merced captions and questions: research use",
+        "Sentinel-2 ship masks: MIT, Copernicus imagery",
+    ],
+}  # fmt: skip
+"""What `GeoPixConfig.about` says of nano."""
 
 
 def fresh_nano(settings: dict[str, Any] | None = None, seed: int = 0) -> tuple[GeoPixModel, Dialogue]:
@@ -66,10 +84,10 @@ def load_nano(folder: Path) -> tuple[GeoPixModel, Dialogue]:
         if part.sha256 != sha256:
             raise CheckpointError(f"{folder} was trained on another {part.name} than this GeoPix uses; {AGAIN}")
     model, dialogue = fresh_nano(sizes)
-    adapter = add_lora(model.language.causal, rank, alpha, dropout=0.0, new_ids=dialogue.new_ids)
-    model.language.llm = adapter
+    model.language.llm = add_lora(model.language.causal, rank, alpha, dropout=0.0, new_ids=dialogue.new_ids)
     fill(trained_tensors(model), tensors, folder / TRAINED)
-    model.language.llm = adapter.merge_and_unload()
+    merge_adapters(model)
+    model.config.about = {**ABOUT, "training": settings.get("about")}
     return model, dialogue
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -14,7 +13,8 @@ from transformers.utils import logging as transformers_logging
 
 from geopix.checkpoint import hub, nano
 from geopix.checkpoint.files import CheckpointError, read_json
-from geopix.checkpoint.folder import load_folder, save
+from geopix.checkpoint.folder import load_folder
+from geopix.checkpoint.quantize import quantization
 from geopix.checkpoint.released import NO_MEMORY, PICKLES, is_release, load_release
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
@@ -23,29 +23,38 @@ _LOG = logging.getLogger(__name__)
 """What a user should know of a model; where nobody listens, Python prints it on stderr."""
 
 Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def load(name: str = "nano", device: str = "auto") -> tuple[GeoPixModel, Dialogue]:
+def load(
+    name: str = "nano",
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+) -> tuple[GeoPixModel, Dialogue]:
     """A model ready to answer, with the dialogue that its tokenizer speaks.
 
     Args:
         name: "nano", a folder that `save` wrote or that is laid out as the authors' release, or the hub id of such a
             folder ("owner/model"); only for a hub id the network is used, unless the hub's cache has the model already.
         device: "auto" takes CUDA where there is one.
+        dtype: "float32", "bfloat16" or "float16"; "auto" takes what the device is fast in, see `fast_dtype`.
+        quantize: "8bit" or "4bit" for the language model's matrices; of a saved folder only.
+        device_map: transformers' own ("auto", or part -> device), in place of ``device``; of a saved folder only.
 
     Raises:
         CheckpointError: Saying what is missing or wrong and the command that helps.
     """
     where = _device(device)
-    dtype = fast_dtype(where)
-    _hush()
-    folder = nano.NANO if name == "nano" else _folder(name)
-    if (folder / "nano.json").is_file() or name == "nano":
-        model, dialogue = nano.load_nano(folder)
-        _move(model, where, dtype)
-    else:
-        # Read in its precision and not brought to it: what was never saved (where words stand) then keeps its own.
-        model, dialogue = _load_folder(folder, dtype)
+    number = _dtype(dtype, where)
+    placing: dict[str, Any] = {}
+    if quantize is not None:
+        placing["quantization_config"] = quantization(quantize, number)
+    if placing or device_map is not None:
+        placing["device_map"] = {"": where} if device_map is None else device_map
+    model, dialogue = read(name, number, placing)
+    if not placing:
         _move(model, where)
     if model.config.mask_path == "released":
         _LOG.warning(NO_MEMORY)
@@ -53,32 +62,35 @@ def load(name: str = "nano", device: str = "auto") -> tuple[GeoPixModel, Dialogu
     return model, dialogue
 
 
-def convert(name: str, out: Path) -> None:
-    """Write the authors' release as a folder of ours, safetensors only; whole, or not at all.
+def read(
+    name: str, dtype: torch.dtype | None = None, placing: Mapping[str, Any] | None = None
+) -> tuple[GeoPixModel, Dialogue]:
+    """The same as it lies in its files, on the CPU.
 
     Args:
-        name: A folder laid out as the release, or a hub id.
-        out: Made; it may exist if it is empty.
+        name: See `load`.
+        dtype: Of the whole model; None keeps every tensor as exact as it was saved.
+        placing: See `load_folder`.
 
     Raises:
-        CheckpointError: If ``out`` holds something, or as `load`.
+        CheckpointError: As `load`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CheckpointError(f"{out} exists and is no empty folder; name a new one")
     _hush()
-    folder = _folder(name)
-    if not is_release(folder):
-        raise CheckpointError(
-            f"{folder} is not laid out as the authors' release (vlm, seg, pec, clm); give one that is"
-        )
-    model, dialogue = load_release(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        save(model, dialogue, staging)
-        staging.replace(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    folder = nano.NANO if name == "nano" else find(name)
+    is_nano = name == "nano" or (folder / "nano.json").is_file()
+    if placing and (is_nano or is_release(folder)):
+        how = f"geopix push {name} OWNER/NAME --dry-run OUT" if is_nano else f"geopix convert {name} OUT"
+        raise CheckpointError(f"only a saved folder can be quantised or spread over devices; make one: {how}")
+    if is_nano:
+        model, dialogue = nano.load_nano(folder)
+        if dtype is not None:
+            _move(model, dtype)
+    else:
+        # Read in its precision and not brought to it: what was never saved (where words stand) then keeps its own.
+        model, dialogue = _load_folder(folder, dtype, placing)
+    if not is_nano and not Path(name).is_dir():
+        model.config.about.setdefault("base_model", name)
+    return model, dialogue
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -90,8 +102,12 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _folder(name: str) -> Path:
-    """The folder that a name means, of this machine or the hub."""
+def find(name: str) -> Path:
+    """The folder that a name means, of this machine or the hub.
+
+    Raises:
+        CheckpointError: If there is none, or the hub can't be reached.
+    """
     folder = hub.find(name)
     if folder is None:
         raise CheckpointError(f"there is no model '{name}': give 'nano' or a folder that holds a saved GeoPix model")
@@ -100,7 +116,9 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _load_folder(folder: Path, dtype: torch.dtype) -> tuple[GeoPixModel, Dialogue]:
+def _load_folder(
+    folder: Path, dtype: torch.dtype | None, placing: Mapping[str, Any] | None
+) -> tuple[GeoPixModel, Dialogue]:
     if is_release(folder):
         return load_release(folder, dtype)
     if not (folder / "config.json").is_file():
@@ -111,18 +129,27 @@ def _load_folder(folder: Path, dtype: torch.dtype) -> tuple[GeoPixModel, Dialogu
     kind = read_json(folder / "config.json").get("model_type")
     if kind != "geopix":
         raise CheckpointError(f"{folder} holds a model of type {kind!r}, not 'geopix'; give 'nano' or another folder")
-    return load_folder(folder, dtype)
+    return load_folder(folder, dtype, placing)
 
 
 def _hush() -> None:
     """Their progress bars and reports of tensors are for developers; what matters is checked and said by us."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def _move(model: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> None:
+def _move(model: nn.Module, where: torch.device | torch.dtype) -> None:
     """In place, by torch's own typed method."""
-    model.to(device, dtype)
+    model.to(where)
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return fast_dtype(device)
+    if name not in get_args(Dtype):
+        raise CheckpointError(f"'{name}' is no precision: give {', '.join(get_args(Dtype))}")
+    return getattr(torch, name)  # type: ignore[no-any-return]
 
 
 def _device(device: str) -> torch.device:

@@ -44,6 +44,8 @@ class GeoPixConfig(PreTrainedConfig):
             "folded" (whether the weights hold F(h) instead of the bank), "largest_gb" (a larger bank is refused)}.
         class_names: The slots of the bank but for the last, "unknown".
         image_token_id: Id of "<image>".
+        about: What is known of its making, for `geopix info` and the model card: "base_model", "parts" (of each
+            its "source" and "licence"), "data_terms", "training".
     """
 
     model_type = "geopix"
@@ -70,6 +72,7 @@ class GeoPixConfig(PreTrainedConfig):
         memory: dict[str, Any] | None = None,
         class_names: Sequence[str] = VHR10,
         image_token_id: int = 0,
+        about: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.vision_config = _sub_config(vision_config)
@@ -90,6 +93,7 @@ class GeoPixConfig(PreTrainedConfig):
         self.memory = {**DEFAULT_MEMORY, **(memory or {})}
         self.class_names = list(class_names)
         self.image_token_id = image_token_id
+        self.about = about or {}
         super().__init__(**kwargs)
 
     @property
@@ -139,18 +143,20 @@ class GeoPixModel(PreTrainedModel):
 
     def __init__(self, config: GeoPixConfig, encoder: Any = None, llm: Any = None) -> None:
         super().__init__(config)
+        # Whatever the configs say: no code but transformers' own, and no attention out of a hub.
+        plain = {"trust_remote_code": False, "attn_implementation": "sdpa"}
         if encoder is None:
-            encoder = AutoModel.from_config(config.vision_config)
+            encoder = AutoModel.from_config(config.vision_config, **plain)
         if llm is None:
-            llm = AutoModelForCausalLM.from_config(config.text_config)
+            llm = AutoModelForCausalLM.from_config(config.text_config, **plain)
         for part in (encoder, llm):
             # Ready parts lose their choice when transformers propagates ours to the sub-configs they share; without
             # one, the language model would attend to what comes after, silently.
             part.set_attn_implementation("sdpa")
         n_scales, channels = len(config.encoder_layers), config.vision_config.hidden_size
         self.encoder = VisionEncoder(encoder, tuple(config.encoder_layers), config.grid_side**2)
-        self.language = LanguageModel(llm, config.image_token_id)
-        hidden = self.language.hidden
+        language = LanguageModel(llm, config.image_token_id)
+        hidden = language.hidden
         side = config.mask_side or config.grid_side
         project = Neck if config.mask_path == "released" else ScaleProjector
         self.scale_projectors = nn.ModuleList(
@@ -164,9 +170,13 @@ class GeoPixModel(PreTrainedModel):
             self.mask_predictor = _released(config, hidden, side)
         else:
             self.mask_predictor = _mask_predictor(config, channels, hidden, side)
+        # Last, so that a device map fills the first device with the small parts and spreads only the LLM's layers.
+        self.language = language
         self.post_init()
-        # transformers looks for tied weights among direct children only; the LLM is a grandchild.
-        tied = getattr(self.language.llm, "all_tied_weights_keys", {})
+        # transformers asks direct children only what is tied and what stays in one piece; these are grandchildren.
+        whole = (getattr(part, "_no_split_modules", None) or () for part in (encoder, llm))
+        self._no_split_modules = {"MaskPredictor", "ReleasedMaskPredictor"}.union(*whole)
+        tied = getattr(llm, "all_tied_weights_keys", {})
         self.all_tied_weights_keys |= {f"language.llm.{one}": f"language.llm.{other}" for one, other in tied.items()}
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -214,7 +224,7 @@ class GeoPixModel(PreTrainedModel):
 
         ``embeddings`` is (B, m, L * tokens per scale, hidden), as `segmentation_embeddings` gathers them; m may be 0.
         """
-        groups = embeddings.unflatten(2, (len(self.encoder.layers), -1)).to(seen.scales[0].dtype)
+        groups = embeddings.unflatten(2, (len(self.encoder.layers), -1)).to(seen.scales[0])
         return in_pieces(self.mask_predictor, seen.scales, seen.scene, groups, class_ids, query, refine)
 
     def segmentation_embeddings(self, hidden: Tensor, groups: Tensor) -> Tensor:
@@ -241,10 +251,11 @@ def _mask_predictor(config: GeoPixConfig, channels: int, hidden: int, side: int)
     """
     n_scales, n_classes, memory = len(config.encoder_layers), len(config.class_names) + 1, config.memory
     shape = (n_classes, n_scales, memory["capacity"], memory["width"], memory["side"], memory["side"])
-    size = 4e-9 * math.prod(shape)
-    if memory["fusion"] != "none" and not memory["folded"] and size > memory["largest_gb"]:
+    kept = (*shape[:2], *shape[3:]) if memory["folded"] else shape
+    size = 4e-9 * math.prod(kept)
+    if memory["fusion"] != "none" and size > memory["largest_gb"]:
         raise ValueError(
-            f"a memory bank of {' x '.join(map(str, shape))} takes {size:,.1f} GB in float32, and "
+            f"a memory bank of {' x '.join(map(str, kept))} takes {size:,.1f} GB in float32, and "
             f"{memory['largest_gb']} are allowed; choose a smaller capacity, width or side, or set memory['largest_gb']"
         )
     return MaskPredictor(

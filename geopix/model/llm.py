@@ -95,7 +95,7 @@ class LanguageModel(nn.Module):
         places = ids == self.image_id
         if int(places.sum()) != image_tokens.shape[0] * image_tokens.shape[1]:
             raise ValueError(f"{int(places.sum())} image places for {image_tokens.shape[:2]} image tokens")
-        return embedded.masked_scatter(places[..., None], image_tokens.to(embedded.dtype))
+        return embedded.masked_scatter(places[..., None].to(embedded.device), image_tokens.to(embedded))
 
     def forward(self, embedded: Tensor, mask: Tensor | None = None, cache: Any = None) -> Tensor:
         """(B, n, hidden) -> last hidden states of the same shape.

@@ -241,6 +241,23 @@ def test_a_missing_file(folder: Path, lost: str, told: str) -> None:
         from_llava(str(folder), SMALL)
 
 
+def test_weights_in_a_pickle_are_not_read(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"holds no weights \(model.safetensors\); fetch the checkpoint again"):
+        from_llava(str(folder), SMALL)
+
+
+def test_an_absurd_bank_is_refused_unless_told(folder: Path) -> None:
+    absurd = {**SMALL, "memory": {**SMALL["memory"], "capacity": 10**6}}
+    with pytest.raises(ValueError, match=r"a memory bank of 11 x 2 x 1000000 .* GB in float32, and 4.0 are"):
+        from_llava(str(folder), absurd)
+    small = {**SMALL, "memory": {**SMALL["memory"], "largest_gb": 1e-6}}
+    with pytest.raises(ValueError, match="choose a smaller capacity, width or side, or set memory"):
+        from_llava(str(folder), small)
+
+
 def test_an_index_that_leads_elsewhere(folder: Path) -> None:
     index = {"weight_map": {"lm_head.weight": "../model.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))

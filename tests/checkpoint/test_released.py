@@ -138,7 +138,7 @@ def test_convert_writes_whole_or_not_at_all(release: Path, tmp_path: Path, monke
         (arguments[2] / "half").write_text("")
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr(checkpoint.open, "save", stopped)
+    monkeypatch.setattr(checkpoint.publish, "save", stopped)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(OSError, match="no space left"):
         checkpoint.convert(str(release), tmp_path / "out")

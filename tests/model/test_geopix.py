@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 import torch
+from torch import nn
 from transformers import DynamicCache
 
-from geopix.model.geopix import GeoPixModel
+from geopix.model.geopix import GeoPixConfig, GeoPixModel
 from geopix.model.llm import add_lora
+from geopix.model.mask_predictor import LARGEST_LOGIT
 from geopix.records import Turn
 from tests.tiny_model import GROUP, tiny_geopix
 
@@ -124,3 +126,42 @@ def test_a_folded_model_saves_and_loads(tmp_path: Path) -> None:
         assert torch.equal(
             model.predict_masks(seen, embeddings).logits, again.eval().predict_masks(seen, embeddings).logits
         )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_targets", [0, 1, 300])
+@pytest.mark.parametrize("fusion", ["conv3d", "none"])
+def test_any_number_of_targets(n_targets: int, fusion: str) -> None:
+    model, _ = tiny_geopix(fusion=fusion)
+    seen = model.see_features(torch.randn(2, 2, 16, 32))
+    embeddings = torch.randn(2, n_targets, GROUP, 48)
+    out = model.predict_masks(seen, embeddings, torch.full((2, n_targets), 10))
+    assert out.logits.shape == (2, n_targets, 16, 16)
+    assert torch.isfinite(out.logits).all()
+    assert out.iou is not None
+    assert out.iou.shape == (2, n_targets)
+    if n_targets:
+        last = model.predict_masks(seen, embeddings[:, -1:], torch.full((2, 1), 10))
+        torch.testing.assert_close(out.logits[:, -1:], last.logits, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sure", [1.0, 6e4, -6e4])
+@pytest.mark.parametrize("mask_path", ["geopix", "released"])
+def test_a_mask_too_sure_for_half_precision_stays_a_number(
+    mask_path: Literal["geopix", "released"], sure: float
+) -> None:
+    settings = {**tiny_geopix()[0].config.to_dict(), "mask_path": mask_path, "mask_side": 4}
+    torch.manual_seed(0)
+    model = GeoPixModel(GeoPixConfig(**settings)).eval()
+    heads = [module for name, module in model.mask_predictor.named_modules() if name.endswith("hyper.2")]
+    assert len(heads) == (2 if mask_path == "geopix" else 1)
+    for head in heads:  # what the cells' features are multiplied by
+        cast(nn.Linear, head).weight.zero_()
+        cast(nn.Linear, head).bias.fill_(sure)
+    cast(nn.Module, model).half()
+    out = model.predict_masks(model.see_features(torch.randn(1, 2, 16, 32).half()), torch.randn(1, 3, GROUP, 48))
+    assert out.by_scale[0].dtype == torch.float16
+    assert torch.isfinite(out.logits).all()
+    largest = max(float(mask.abs().max()) for mask in out.by_scale)
+    assert (largest == LARGEST_LOGIT) == (abs(sure) > 1)  # would have been infinite

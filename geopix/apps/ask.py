@@ -23,6 +23,8 @@ def run(
     *,
     model: str,
     device: str,
+    dtype: str,
+    quantize: str | None,
     bands: tuple[int, int, int] | None,
     as_json: bool,
     outputs: Sequence[Path],
@@ -40,7 +42,7 @@ def run(
         image, frame = geo.read(image_path, bands)
         from geopix import assistant  # seconds of torch: after a wrong path has been told
 
-        guide = assistant.load(model, device)
+        guide = assistant.load(model, device, dtype, quantize)
         guide.set_image(image)
         answer = guide.ask(question)
     say_notes(frame)

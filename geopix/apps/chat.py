@@ -128,7 +128,15 @@ class Conversation:
         return True
 
 
-def run(image_path: Path, *, model: str, device: str, bands: tuple[int, int, int] | None) -> None:
+def run(
+    image_path: Path,
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    bands: tuple[int, int, int] | None,
+) -> None:
     """Hold a conversation about an image until ``/quit`` or the end of the input.
 
     Raises:
@@ -139,7 +147,7 @@ def run(image_path: Path, *, model: str, device: str, bands: tuple[int, int, int
         image, frame = geo.read(image_path, bands)
         from geopix import assistant  # seconds of torch: after a wrong path has been told
 
-        guide = assistant.load(model, device)
+        guide = assistant.load(model, device, dtype, quantize)
         guide.set_image(image)
     conversation = Conversation(guide, image_path, image, frame, bands)
     _introduce(image_path, frame)

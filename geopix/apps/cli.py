@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -27,6 +28,8 @@ app = typer.Typer(
 app.add_typer(data.app)
 
 Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Bits = Literal["8bit", "4bit"]
 
 ImageArgument = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or GeoTIFF seen from above.", show_default=False)
@@ -36,6 +39,18 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="nano|DIR|HUB_ID", help="The embedded nano, a folder, or a model of the hub."),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to run; auto takes CUDA if there is any.")]
+DtypeOption = Annotated[
+    Dtype, typer.Option("--dtype", help="What to compute in; auto takes what the device is fast in.")
+]
+QuantizeOption = Annotated[
+    Bits | None,
+    typer.Option(
+        "--quantize",
+        help="Keep the language model in fewer bits: less memory, answers about the same. For saved folders; needs "
+        "bitsandbytes.",
+        show_default=False,
+    ),
+]
 BandsOption = Annotated[
     str | None,
     typer.Option(
@@ -67,10 +82,11 @@ def _geopix(
 
     If something does not work: `geopix doctor`
     """
-    # Progress bars and advice of the libraries are not for users of this command; setdefault leaves them the choice.
+    # Advice of the libraries is not for users of this command; setdefault leaves them the choice. The hub's progress
+    # bars are: what it fetches takes minutes.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @app.command()
@@ -80,6 +96,8 @@ def ask(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="In plain words.", show_default=False)],
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
     bands: BandsOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the answer as one line of JSON, and nothing else, on stdout.")
@@ -115,6 +133,8 @@ def ask(
         question,
         model=model,
         device=device,
+        dtype=dtype,
+        quantize=quantize,
         bands=chosen,
         as_json=as_json,
         outputs=output or [],
@@ -128,6 +148,8 @@ def chat(
     image: ImageArgument,
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
     bands: BandsOption = None,
 ) -> None:
     """Hold a conversation about an image in the terminal.
@@ -140,7 +162,7 @@ def chat(
     chosen = _bands(bands)
     from geopix.apps import chat as room
 
-    room.run(image, model=model, device=device, bands=chosen)
+    room.run(image, model=model, device=device, dtype=dtype, quantize=quantize, bands=chosen)
 
 
 @app.command()
@@ -158,6 +180,8 @@ def predict(
     ] = 8,
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
     bands: BandsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of continuing.")] = False,
 ) -> None:
@@ -178,7 +202,15 @@ def predict(
     from geopix.apps import predict as room
 
     errors = room.run(
-        requests, output, batch_size=batch_size, model=model, device=device, bands=chosen, overwrite=overwrite
+        requests,
+        output,
+        batch_size=batch_size,
+        model=model,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        bands=chosen,
+        overwrite=overwrite,
     )
     if errors:
         raise typer.Exit(SOME_FAILED)
@@ -229,6 +261,8 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10.")],
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Questions answered at once; lower it if memory runs out.")
     ] = 16,
@@ -259,6 +293,8 @@ def evaluate(
         data,
         model=model,
         device=device,
+        dtype=dtype,
+        quantize=quantize,
         batch_size=batch_size,
         output=output,
         overwrite=overwrite,
@@ -283,6 +319,36 @@ def convert(
     from geopix.apps import convert as room
 
     room.run(model, out)
+
+
+@app.command()
+@one_sentence()
+def push(
+    model: Annotated[
+        str, typer.Argument(metavar="nano|DIR|HUB_ID", help="The model to give away.", show_default=False)
+    ],
+    hub_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Its place on the hub.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="Nobody else may see it.")] = False,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--dry-run", metavar="OUT", help="Only write what would go up, to a new folder.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Put a model on the hub, with a card of what is known of it: parts, licences, data terms, memory, training.
+
+    The card, README.md, is made from what the model's files say. Look at it first:
+
+    `geopix push out/my-nano someone/my-nano --dry-run out/to-push`
+
+    `geopix push out/my-nano someone/my-nano --private`
+
+    Log in once before, with the hub's own command: `hf auth login`
+    """
+    from geopix.apps import push as room
+
+    room.run(model, hub_id, private=private, dry_run=dry_run)
 
 
 @app.command()

@@ -22,7 +22,16 @@ class EvaluateError(ValueError):
 
 
 def run(
-    data: Path, *, model: str, device: str, batch_size: int, output: Path | None, overwrite: bool, limit: int | None
+    data: Path,
+    *,
+    model: str,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    batch_size: int,
+    output: Path | None,
+    overwrite: bool,
+    limit: int | None,
 ) -> None:
     """Ask every validation question, print the scores, and write them if a file is named.
 
@@ -55,7 +64,7 @@ def run(
             from geopix import assistant  # seconds of torch: after wrong paths have been told
             from geopix.evaluate import vhr10
 
-            guide = assistant.load(model, device)
+            guide = assistant.load(model, device, dtype, quantize)
             everything = vhr10.questions(data)
             asked = everything if limit is None else vhr10.spread(everything, limit)
             with _progress() as progress:

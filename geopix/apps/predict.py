@@ -39,6 +39,8 @@ def run(
     batch_size: int,
     model: str,
     device: str,
+    dtype: str,
+    quantize: str | None,
     bands: tuple[int, int, int] | None,
     overwrite: bool,
 ) -> int:
@@ -62,7 +64,7 @@ def run(
         with quiet_stdout():
             from geopix import assistant  # seconds of torch: after wrong files have been told
 
-            guide = assistant.load(model, device)
+            guide = assistant.load(model, device, dtype, quantize)
             requests = itertools.islice(read_requests(requests_path), progress.done, None)
             _answer_all(guide, requests, answers_path, progress, total, batch_size, bands)
     except KeyboardInterrupt:

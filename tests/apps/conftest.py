@@ -103,10 +103,14 @@ class Loads:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
+        self.precisions: list[tuple[str, str | None]] = []
         self.guide = FakeAssistant()
 
-    def __call__(self, model: str = "nano", device: str = "auto") -> FakeAssistant:
+    def __call__(
+        self, model: str = "nano", device: str = "auto", dtype: str = "auto", quantize: str | None = None
+    ) -> FakeAssistant:
         self.calls.append((model, device))
+        self.precisions.append((dtype, quantize))
         if model == "no-such-model":
             raise CheckpointError("there is no model no-such-model; name nano, a folder, or a model of the hub")
         return self.guide

@@ -58,7 +58,7 @@ def test_version() -> None:
     assert runner.invoke(app, ["--version"]).stdout.strip() == f"geopix {geopix.__version__}"
 
 
-@pytest.mark.parametrize("command", ["ask", "chat", "predict", "info"])
+@pytest.mark.parametrize("command", ["ask", "chat", "predict", "info", "convert", "push"])
 def test_help_teaches_by_example(command: str) -> None:
     result = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -74,6 +74,18 @@ def test_ask_prints_text_and_table(loads: Any, picture: Path) -> None:
     assert lines[1].split() == "# phrase class class prob. pred. IoU box (x1 y1 x2 y2, px) area".split()
     assert lines[2].split() == "1 the [red]ship[31m ship 0.90 0.75 0 0 30 20 600 px".split()
     assert lines[3].split() == "2 the box harbor - - 1 2 30 40 -".split()
+
+
+def test_precision_is_handed_on(loads: Any, picture: Path, requests_file: Any) -> None:
+    ask = ["ask", str(picture), "find ships"]
+    requests = requests_file([{"id": "a", "image": picture.name, "question": "find ships"}])
+    predict = ["predict", str(requests), "-o", str(picture.with_name("answers.jsonl"))]
+    for command in (ask, [*ask, "--dtype", "float16", "--quantize", "8bit"], [*predict, "--quantize", "4bit"]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 0, result.output
+    runner.invoke(app, ["chat", str(picture), "--dtype", "bfloat16"], input="")
+    assert loads.precisions == [("auto", None), ("float16", "8bit"), ("auto", "4bit"), ("bfloat16", None)]
+    assert runner.invoke(app, [*ask, "--quantize", "3bit"]).exit_code == 2
 
 
 def test_ask_gives_square_metres_on_the_map(loads: Any, raster: Path) -> None:

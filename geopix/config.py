@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
@@ -14,11 +14,16 @@ class ConfigError(ValueError):
     """A settings file or an override that can't be used."""
 
 
-class _Settings(BaseModel):
+class Checked(BaseModel):
+    """Settings that refuse names they don't know."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LossWeights(_Settings):
+Settings = TypeVar("Settings", bound=Checked)
+
+
+class LossWeights(Checked):
     """How the parts of the loss add up; word, bce and dice default to the lineage's 1.0, 2.0, 0.5."""
 
     word: float = 1.0
@@ -33,7 +38,7 @@ class LossWeights(_Settings):
     relation: float = Field(default=0.5, description="The auxiliary of `losses.relation_loss`.")
 
 
-class Stage(_Settings):
+class Stage(Checked):
     """One stage of training (§III-C): what is fed, what trains, and for how long."""
 
     name: str
@@ -88,9 +93,18 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Stage:
     Raises:
         ConfigError: Naming the file, the key and what was expected.
     """
+    return read(path, Stage, overrides)
+
+
+def read(path: Path, kind: type[Settings], overrides: Sequence[str] = ()) -> Settings:
+    """Read settings of any kind from YAML and apply ``key=value`` overrides.
+
+    Raises:
+        ConfigError: Naming the file, the key and what was expected.
+    """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds {type(settings).__name__}, not settings of the form 'key: value'")
@@ -105,7 +119,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Stage:
         except ValueError as error:
             raise ConfigError(f"{path}: {key}: {error}") from error
     try:
-        return Stage.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(piece) for piece in first["loc"])

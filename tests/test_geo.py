@@ -450,3 +450,30 @@ def test_pictures_keep_every_pixel(tmp_path: Path) -> None:
     geo.write_png(image, tmp_path / "o.png")
     np.testing.assert_array_equal(geo.read(tmp_path / "o.png")[0], image)
     assert os.listdir(tmp_path) == ["o.png"]  # noqa: PTH208 - hidden leftovers count
+
+
+def test_pieces_of_a_raster_are_those_of_the_whole(make_tif: MakeTif, tmp_path: Path) -> None:
+    planes = np.random.default_rng(3).integers(0, 256, (4, 60, 90)).astype(np.uint8)
+    path = make_tif(planes)
+    assert geo.size_of(path) == (60, 90)
+    piece = geo.read_piece(path, (10, 20, 50, 45))
+    assert np.array_equal(piece, np.moveaxis(planes[:3, 20:45, 10:50], 0, -1))
+    small = geo.read_piece(path, (0, 0, 90, 60), (6, 9))
+    means = planes[:3].reshape(3, 6, 10, 9, 10).mean(axis=(2, 4))
+    assert np.abs(small.astype(float) - np.moveaxis(means, 0, -1)).max() < 3
+    grey = tmp_path / "grey.png"
+    PillowImage.fromarray(planes[0]).save(grey)
+    assert np.array_equal(geo.read_piece(grey, (0, 0, 9, 9))[..., 2], planes[0, :9, :9])
+
+
+def test_pieces_are_refused_with_a_sentence(make_tif: MakeTif, tmp_path: Path) -> None:
+    with pytest.raises(geo.ImageError, match="8-bit RGB or grey"):
+        geo.read_piece(make_tif(np.zeros((3, 20, 20), np.uint16)), (0, 0, 9, 9))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    with pytest.raises(geo.ImageError, match="damaged"):
+        geo.size_of(broken)
+    with pytest.raises(geo.ImageError, match="damaged"):
+        geo.read_piece(broken, (0, 0, 9, 9))
+    with pytest.raises(geo.ImageError, match="there is no file"):
+        geo.size_of(tmp_path / "none.png")

@@ -24,12 +24,25 @@ MIN_AREA = 0.0008
 """Smallest instance kept, as a share of the window's area."""
 
 
+def refusal(names: Sequence[str], max_per_class: int = MAX_PER_CLASS, max_total: int = MAX_INSTANCES) -> str | None:
+    """Why the paper's filter leaves an image out, or None where it passes: few of any class, few in all, not none.
+
+    Args:
+        names: What every instance of the image counts as.
+        max_per_class, max_total: The largest numbers that pass.
+    """
+    if not names:
+        return "no object"
+    if len(names) > max_total:
+        return "too many objects"
+    return "too many of one class" if max(Counter(names).values()) > max_per_class else None
+
+
 def passes_filter(
     instances: Sequence[Instance], max_per_class: int = MAX_PER_CLASS, max_total: int = MAX_INSTANCES
 ) -> bool:
     """The paper's filter: at least one instance, few of any class, few in all."""
-    counts = Counter(instance.class_name for instance in instances)
-    return 0 < len(instances) <= max_total and max(counts.values()) <= max_per_class
+    return refusal([instance.class_name for instance in instances], max_per_class, max_total) is None
 
 
 def crop(sample: Sample, left: int, top: int, width: int, height: int) -> Sample | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -69,6 +70,7 @@ class Entry:
         size_hw: Height and width in pixels.
         objects: In the source's order.
         captions, turns, split, complete: As in `geopix.records.Sample`.
+        subset: The part of its set that it belongs to ("SIOR_T"), letters, digits and "_"; "" where there are no parts.
 
     Raises:
         EntryError: If anything about it is out of range.
@@ -82,6 +84,7 @@ class Entry:
     turns: tuple[Turn, ...] = ()
     split: Split = "train"
     complete: bool = True
+    subset: str = ""
 
     def __post_init__(self) -> None:
         check_path(self.image)
@@ -90,6 +93,8 @@ class Entry:
             raise EntryError("too many objects in one image", f"{len(self.objects):,}, at most {MOST_OBJECTS:,}")
         if self.split not in _SPLITS:
             raise EntryError("unknown split", repr(self.split))
+        if self.subset and not re.fullmatch(r"\w+", self.subset):
+            raise EntryError("subset is no plain word", repr(self.subset))
 
     def sample(self, images: Path) -> Sample:
         """The same with its pixels and masks, as training and the describers see it.
@@ -232,12 +237,27 @@ class SetReader:
         return self.folder / self.about.images  # an absolute path stays itself
 
     def __iter__(self) -> Iterator[Entry]:
-        with (self.folder / ENTRIES).open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    yield from_json(json.loads(line))
-                except (ValueError, KeyError, TypeError) as error:
-                    raise EntryError(f"{self.folder / ENTRIES} line {number}", str(error)) from error
+        for number, line in enumerate(self.lines()):
+            yield self.entry(line, number)
+
+    def lines(self) -> Iterator[bytes]:
+        """The entries as they lie in the file, for those who count them or hand them on."""
+        with (self.folder / ENTRIES).open("rb") as file:
+            yield from file
+
+    def entry(self, line: bytes, number: int) -> Entry:
+        """An entry from its line, counted from 0.
+
+        Raises:
+            EntryError: If the line is no entry, naming it.
+        """
+        try:
+            raw = json.loads(line)
+            if b"\\u" in line:  # halves of surrogate pairs are no text, and could not be written again
+                json.dumps(raw, ensure_ascii=False).encode()
+            return from_json(raw)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise EntryError(f"{self.folder / ENTRIES} line {number + 1}", str(error)) from error
 
 
 class SetWriter:
@@ -269,9 +289,13 @@ class SetWriter:
 
     def add(self, entry: Entry) -> None:
         """Append one entry."""
-        self._file.write(json.dumps(to_json(entry), ensure_ascii=False) + "\n")
-        self.n_entries += 1
-        self.n_objects += len(entry.objects)
+        self.write(to_line(entry), 1, len(entry.objects))
+
+    def write(self, lines: str, n_entries: int, n_objects: int) -> None:
+        """Append entries that are lines already, as `to_line` makes them."""
+        self._file.write(lines)
+        self.n_entries += n_entries
+        self.n_objects += n_objects
 
     def finish(self, about: About) -> None:
         """Close the set and put it in its place; its numbers of images and objects are told by itself."""
@@ -315,7 +339,13 @@ def to_json(entry: Entry) -> dict[str, Any]:
         "turns": [[turn.question, turn.answer, turn.task] for turn in entry.turns],
         "split": entry.split,
         "complete": entry.complete,
+        "subset": entry.subset,
     }
+
+
+def to_line(entry: Entry) -> str:
+    """An entry as a line of ``entries.jsonl``, line break included."""
+    return json.dumps(to_json(entry), ensure_ascii=False) + "\n"
 
 
 def from_json(raw: dict[str, Any]) -> Entry:
@@ -334,6 +364,7 @@ def from_json(raw: dict[str, Any]) -> Entry:
         turns=tuple(Turn(str(question), str(answer), task) for question, answer, task in raw["turns"]),
         split=raw["split"],
         complete=bool(raw["complete"]),
+        subset=str(raw.get("subset", "")),
     )
 
 

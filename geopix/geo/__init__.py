@@ -7,6 +7,7 @@ room that knows rasterio, pyogrio, shapely and pyproj.
 from __future__ import annotations
 
 from geopix.geo.frame import Frame, ImageError
+from geopix.geo.pieces import read_piece, size_of
 from geopix.geo.reading import DEFAULT_STRETCH, MAX_PIXELS, MIN_SIDE_PX, read
 from geopix.geo.writing import SUFFIXES, check_output, write, write_png
 
@@ -19,6 +20,8 @@ __all__ = [
     "ImageError",
     "check_output",
     "read",
+    "read_piece",
+    "size_of",
     "write",
     "write_png",
 ]

@@ -79,9 +79,9 @@ def read(
         raise ImageError(
             f"the stretch is two percentiles with 0 <= low < high <= 100, not {stretch[0]} and {stretch[1]}."
         )
-    driver = _driver(path)
+    driver = driver_of(path)
     try:
-        with _quiet(), rasterio.open(os.path.realpath(path), driver=driver) as source:
+        with quiet(), rasterio.open(os.path.realpath(path), driver=driver) as source:
             _check_size(path, source.height, source.width)
             crs_wkt, transform, notes = _place(path, source)
             if driver == "GTiff" or source.dtypes[0] != "uint8":
@@ -97,7 +97,8 @@ def read(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """No warnings about what is checked here or does not matter."""
     # Images without a place on the map are welcome, and size is checked here, with our own limit.
     with warnings.catch_warnings(), rasterio.Env():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -106,7 +107,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _driver(path: Path) -> str:
+def driver_of(path: Path) -> str:
     """The kind of a local file, from its first bytes."""
     if _REMOTE.match(str(path)):
         raise ImageError(f"{path} is not a local file, and only those are read; download it and name the copy.")

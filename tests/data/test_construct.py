@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geopix.data.construct import crop, mosaic, passes_filter, photometric, random_window, resize, turn
+from geopix.data.construct import crop, mosaic, passes_filter, photometric, random_window, refusal, resize, turn
 from geopix.records import Instance, Mask, Sample, mask_box
 from tests.tiny import boxed, scene
 
@@ -37,6 +37,13 @@ def crowd(*counts: int) -> list[Instance]:
 )
 def test_the_papers_filter(counts: tuple[int, ...], passes: bool) -> None:
     assert passes_filter(crowd(*counts)) is passes
+
+
+def test_the_filter_says_why() -> None:
+    assert refusal([]) == "no object"
+    assert refusal(["ship"] * 5) == "too many of one class"
+    assert refusal([str(number) for number in range(12)]) == "too many objects"
+    assert refusal(["ship"] * 4 + ["bridge"]) is None
 
 
 def test_the_filters_limits_can_be_set() -> None:

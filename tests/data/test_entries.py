@@ -16,7 +16,8 @@ MASK = np.zeros((6, 8), dtype=np.bool_)
 MASK[1:3, 2:6] = True
 COUNTS = encode_mask(MASK)["counts"]
 SHIP = Annotated("ship", (2.0, 1.0, 6.0, 3.0), COUNTS, "Ship", ("the ship in the middle",), "isolated")
-ENTRY = Entry("a/1", "a/1.png", (6, 8), (SHIP,), ("A ship.",), (Turn("Is there a ship?", "Yes."),), "val", False)
+TURN = Turn("Is there a ship?", "Yes.")
+ENTRY = Entry("a/1", "a/1.png", (6, 8), (SHIP,), ("A ship.",), (TURN,), "val", False, "TOY_T")
 
 
 def written(folder: Path, *entries: Entry) -> Path:
@@ -73,6 +74,8 @@ def test_absurd_entries_are_refused() -> None:
         Entry("k", "x.png", (0, 8))
     with pytest.raises(EntryError, match="image size out of range"):
         Entry("k", "x.png", (30_001, 8))
+    with pytest.raises(EntryError, match="subset is no plain word"):
+        Entry("k", "x.png", (6, 8), subset="../x")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,9 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         file.write('{"key": 1')
     with pytest.raises(EntryError, match="line 2"):
         list(SetReader(folder))
+    line = json.dumps({"key": "a\ud800"})
+    with pytest.raises(EntryError, match=r"line 7.*surrogates not allowed"):
+        SetReader(folder).entry(line.encode(), 6)
     (folder / ABOUT).write_text(json.dumps({"nonsense": 1}))
     with pytest.raises(EntryError, match="is no set"):
         SetReader(folder)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from geopix.apps import data_review
+from geopix.apps import data_review, data_sets
 from geopix.apps.errors import SOME_FAILED, one_sentence
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_review.app)
+app.add_typer(data_sets.app)  # its commands are this one's
 
 SplitName = Literal["train", "val", "test"]
 

@@ -49,16 +49,16 @@ def windows(entry: Entry, rule: Windows, limits: Filter) -> list[tuple[Window, E
     Returns:
         Windows with what is annotated in them, without descriptions, captions and turns, which told of the whole.
     """
-    knife, passing = Knife(entry), {}
+    knife, passing = Knife(entry), dict[Window, frozenset[int]]()
     for window in grid(entry.size_hw, rule):
-        inside = knife.cut(window)
-        if inside and refused(inside.values(), limits) is None:
-            passing[window] = inside
+        shown = knife.shown(window)
+        if shown and refused([entry.objects[index] for index in shown], limits) is None:
+            passing[window] = frozenset(shown)
     found = []
-    for window in _cover({window: frozenset(inside) for window, inside in passing.items()}):
-        (left, top, width, height), inside = window, passing[window]
+    for window in _cover(passing):
+        left, top, width, height = window
         part = replace(entry, key=f"{entry.key}#{left},{top},{width},{height}", size_hw=(height, width))
-        found.append((window, replace(part, objects=tuple(inside.values()), captions=(), turns=())))
+        found.append((window, replace(part, objects=knife.cut(window), captions=(), turns=())))
     return found
 
 
@@ -98,29 +98,48 @@ class Knife:
         self._masks = [None if one.counts is None else rle.spans(one.counts, entry.size_hw) for one in entry.objects]
         self._boxes = np.array([one.box_xyxy_px for one in entry.objects]).reshape(-1, 4)
 
-    def cut(self, window: Window) -> dict[int, Annotated] | None:
-        """Objects in a window by their index, or None where it would cut one in two or hold one too small to see.
+    def shown(self, window: Window) -> list[int] | None:
+        """Which objects a window shows, or None where it would cut one in two or hold one too small to see.
 
         The rules of `geopix.data.construct.crop`, which does the same to a `Sample` with its pixels.
         """
         left, top, width, height = window
-        parts = np.clip(self._boxes - [left, top, left, top], 0, [width, height, width, height])
-        kept = {}
-        for index in map(int, np.flatnonzero((parts[:, 2] > parts[:, 0]) & (parts[:, 3] > parts[:, 1]))):
-            one, mask = self._objects[index], self._masks[index]
-            x1, y1, x2, y2 = map(float, parts[index])
-            counts, inside, whole = None, (x2 - x1) * (y2 - y1), _area(one.box_xyxy_px)
-            if mask is not None:
-                on = rle.cut(mask, left, top, width, height)
-                inside, whole = rle.pixels(on), rle.pixels(mask)
+        kept = []
+        for index, (x1, y1, x2, y2) in self._near(window):
+            mask = self._masks[index]
+            if mask is None:
+                inside, whole = (x2 - x1) * (y2 - y1), _area(self._objects[index].box_xyxy_px)
+            else:
+                inside, whole = rle.pixels(rle.cut(mask, left, top, width, height)), rle.pixels(mask)
             if inside / whole < MAX_STRAY:
                 continue
             if inside / whole < MIN_VISIBLE or inside < MIN_AREA * width * height:
                 return None
-            if mask is not None:
-                counts, (x1, y1, x2, y2) = rle.text(on, (height, width)), rle.box(on)
-            kept[index] = replace(one, box_xyxy_px=(x1, y1, x2, y2), counts=counts, descriptions=(), arrangement="")
+            kept.append(index)
         return kept
+
+    def cut(self, window: Window) -> tuple[Annotated, ...]:
+        """The objects that a window shows, in its own pixels; their descriptions told of the whole image and go."""
+        left, top, width, height = window
+        shown, parts = set(self.shown(window) or ()), []
+        for index, box in self._near(window):
+            if index not in shown:
+                continue
+            mask, counts = self._masks[index], None
+            if mask is not None:
+                on = rle.cut(mask, left, top, width, height)
+                counts, box = rle.text(on, (height, width)), rle.box(on)
+            one = self._objects[index]
+            parts.append(replace(one, box_xyxy_px=box, counts=counts, descriptions=(), arrangement=""))
+        return tuple(parts)
+
+    def _near(self, window: Window) -> Iterator[tuple[int, Box]]:
+        """Objects of which the box meets a window, with that part of it, in the window's pixels."""
+        left, top, width, height = window
+        parts = np.clip(self._boxes - [left, top, left, top], 0, [width, height, width, height])
+        for index in map(int, np.flatnonzero((parts[:, 2] > parts[:, 0]) & (parts[:, 3] > parts[:, 1]))):
+            x1, y1, x2, y2 = map(float, parts[index])
+            yield index, (x1, y1, x2, y2)
 
 
 def _area(box: Box) -> float:

@@ -34,9 +34,9 @@ def scenes(draw: st.DrawFn) -> Entry:
 @given(scenes(), st.integers(0, 60), st.integers(0, 40), st.integers(10, 60), st.integers(10, 60))
 def test_a_window_holds_what_construct_would_crop(scene: Entry, left: int, top: int, width: int, height: int) -> None:
     expected = crop(replace_pixels(scene, np.zeros((*SIZE, 3), dtype=np.uint8)), left, top, width, height)
-    found = cut.Knife(scene).cut((left, top, width, height))
-    assert (found is None) == (expected is None)
-    for one, instance in zip((found or {}).values(), expected.instances if expected else (), strict=True):
+    knife, window = cut.Knife(scene), (left, top, width, height)
+    assert (knife.shown(window) is None) == (expected is None)
+    for one, instance in zip(knife.cut(window), expected.instances if expected else (), strict=True):
         assert one.box_xyxy_px == instance.box_xyxy_px
         assert one.counts is not None
         assert instance.mask is not None
@@ -46,13 +46,13 @@ def test_a_window_holds_what_construct_would_crop(scene: Entry, left: int, top: 
 def test_boxes_without_masks_are_cut_alike() -> None:
     inside, stray, halved = ((10.0, 10.0, 30.0, 30.0), (38.0, 10.0, 90.0, 30.0), (30.0, 10.0, 60.0, 30.0))
     knife = cut.Knife(Entry("k", "k.png", (40, 100), (Annotated("ship", inside), Annotated("ship", stray))))
-    assert knife.cut((0, 0, 40, 40)) == {0: Annotated("ship", inside)}  # 2 of 52 columns do not count
+    assert knife.cut((0, 0, 40, 40)) == (Annotated("ship", inside),)  # 2 of 52 columns do not count
     knife = cut.Knife(Entry("k", "k.png", (40, 100), (Annotated("ship", inside), Annotated("ship", halved))))
-    assert knife.cut((0, 0, 40, 40)) is None
-    assert knife.cut((20, 0, 50, 40)) is None  # half of the first, now
-    found = knife.cut((28, 0, 50, 40))  # a tenth of the first, the whole second
-    assert found is None
-    assert knife.cut((29, 0, 50, 40)) == {1: Annotated("ship", (1.0, 10.0, 31.0, 30.0))}
+    assert knife.shown((0, 0, 40, 40)) is None
+    assert knife.shown((20, 0, 50, 40)) is None  # half of the first, now
+    assert knife.shown((28, 0, 50, 40)) is None  # a tenth of it
+    assert knife.shown((29, 0, 50, 40)) == [1]  # a twentieth
+    assert knife.cut((29, 0, 50, 40)) == (Annotated("ship", (1.0, 10.0, 31.0, 30.0)),)
 
 
 def test_few_windows_show_what_all_show() -> None:

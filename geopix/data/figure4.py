@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +39,11 @@ def draw(parts: dict[tuple[str, str], Part], path: Path) -> None:
     figure = Figure(figsize=(1.6 + 3.6 * len(subsets), 4.0), layout="constrained")
     panels = figure.subplots(1, len(subsets), sharex=True, sharey=True, squeeze=False)[0]
     edges = [100 * edge(place) for place in range(first, last + 2)]
-    shades = None
     for panel, (name, part) in zip(panels, subsets.items(), strict=True):
         images = np.zeros((tallest, last + 1 - first))
         for (phi, place), n in part.cells.items():
             images[phi - 1, place - first] = n
-        shades = panel.pcolormesh(
+        shades: Any = panel.pcolormesh(
             edges,
             np.arange(tallest + 1) + 0.5,
             np.ma.masked_equal(images, 0),

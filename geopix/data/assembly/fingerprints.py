@@ -92,7 +92,7 @@ def library() -> ModuleType:
         raise EntryError(
             "comparing images needs the library imagehash", "install it with: pip install 'geopix[data]'"
         ) from error
-    return imagehash  # type: ignore[no-any-return]
+    return imagehash
 
 
 def _view(path: Path, size_hw: tuple[int, int] | None) -> PillowImage.Image:

@@ -80,14 +80,16 @@ def near(hashes: NDArray[np.uint8], bits: int) -> list[tuple[int, int, int]]:
         return []
     _, firsts, groups = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
     copies = [(int(firsts[group]), index, 0) for index, group in enumerate(groups.ravel()) if firsts[group] != index]
-    order = np.sort(firsts)
-    signs = np.unpackbits(hashes[order], axis=1).astype(np.float32) * 2 - 1
-    length = signs.shape[1]
-    found = []
+    order, length, found = np.sort(firsts), 8 * hashes.shape[1], []
+
+    def signs(start: int) -> NDArray[np.float32]:
+        return np.unpackbits(hashes[order[start : start + _BLOCK]], axis=1).astype(np.float32) * 2 - 1
+
     for start in range(0, len(order), _BLOCK):
+        rows = signs(start)
         for other in range(start, len(order), _BLOCK):
             # The products of signs sum to (bits alike) - (bits that differ): whole numbers, exact in float32.
-            apart = (length - signs[start : start + _BLOCK] @ signs[other : other + _BLOCK].T) / 2
+            apart = (length - rows @ signs(other).T) / 2
             for row, column in np.argwhere(apart <= bits):
                 if start + row < other + column:
                     found.append((int(order[start + row]), int(order[other + column]), int(apart[row, column])))

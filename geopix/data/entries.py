@@ -226,6 +226,10 @@ class SetReader:
         try:
             raw = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             self.about = About(**{**raw, "steps": tuple(raw.get("steps", ()))})
+            numbers = (*self.about.counts.values(), *self.about.skipped.values())
+            words = (self.about.name, self.about.images, *self.about.sources.values(), *self.about.steps)
+            if not all(isinstance(one, int) for one in numbers) or not all(isinstance(one, str) for one in words):
+                raise TypeError("a number or a text was expected and is not")
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise EntryError(
                 f"{folder} is no set of annotations", f"{error}; make one with: geopix data import"

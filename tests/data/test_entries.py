@@ -138,3 +138,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     (folder / ABOUT).write_text(json.dumps({"nonsense": 1}))
     with pytest.raises(EntryError, match="is no set"):
         SetReader(folder)
+    for wrong in ({"counts": {"images": "2"}}, {"steps": [1]}, {"sources": {"a": None}}, {"counts": []}, {"name": 3}):
+        (folder / ABOUT).write_text(json.dumps({"name": "toy", "images": ".", **wrong}))
+        with pytest.raises(EntryError, match="is no set"):
+            SetReader(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image as PillowImage
 
 from geopix.data.assembly.cut import WHOLE_PIXELS
 from geopix.data.assembly.pool import Workers, batched
-from geopix.data.entries import EntryError
+from geopix.data.entries import EntryError, check_size
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -97,15 +98,26 @@ def library() -> ModuleType:
 
 def _view(path: Path, size_hw: tuple[int, int] | None) -> PillowImage.Image:
     """The image in grey, reduced where that is cheap, after a look at its size."""
-    with PillowImage.open(path) as picture:
-        found = (picture.height, picture.width)
-        if size_hw is not None and found != tuple(size_hw):
-            raise EntryError("image size differs from its annotation", f"{path.name}: {found[0]} x {found[1]}")
-        if found[0] * found[1] <= WHOLE_PIXELS:
-            picture.draft("L", (_REDUCED, _REDUCED))  # a JPEG is decoded at the size above that
-            return picture.convert("RGB").convert("L")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
+            picture = PillowImage.open(path)
+    except (PillowImage.DecompressionBombWarning, PillowImage.DecompressionBombError):
+        return _reduced_view(path, size_hw)
+    with picture:
+        _check_size((picture.height, picture.width), size_hw, path)
+        if picture.height * picture.width > WHOLE_PIXELS:
+            return _reduced_view(path, size_hw)
+        picture.draft("L", (_REDUCED, _REDUCED))  # a JPEG is decoded at the size above that
+        return picture.convert("RGB").convert("L")
+
+
+def _reduced_view(path: Path, size_hw: tuple[int, int] | None) -> PillowImage.Image:
+    """A large image, read a piece at a time."""
     from geopix import geo  # GDAL takes half a second to load, and most images are small
 
+    found = geo.size_of(path)
+    _check_size(found, size_hw, path)
     scale = min(1.0, _REDUCED / max(found))
     shape = (max(1, round(found[0] * scale)), max(1, round(found[1] * scale)))
     return PillowImage.fromarray(geo.read_piece(path, (0, 0, found[1], found[0]), shape)).convert("L")
@@ -126,6 +138,12 @@ def _look(batch: Sequence[Picture]) -> list[Fingerprint]:
             fresh = False
         found.append(ahead if ahead is not None and fresh else fingerprint(key, path, size_hw))
     return found
+
+
+def _check_size(found: tuple[int, int], size_hw: tuple[int, int] | None, path: Path) -> None:
+    if size_hw is not None and found != tuple(size_hw):
+        raise EntryError("image size differs from its annotation", f"{path.name}: {found[0]} x {found[1]}")
+    check_size(found)
 
 
 def file_name(shard: tuple[int, int] = (1, 1)) -> str:

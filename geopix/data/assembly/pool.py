@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -59,7 +61,7 @@ class Workers:
         if self._pool is None:
             # Not forked: a fork of a process with threads, such as those of BLAS or of a progress bar, may hang.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.n, mp_context=context, initializer=_deaf)
+            self._pool = ProcessPoolExecutor(self.n, mp_context=context, initializer=_begin)
         waiting: deque[Future[Result]] = deque()
         try:
             for task in tasks:
@@ -81,5 +83,15 @@ def batched(items: Iterable[Task], size: int) -> Iterator[list[Task]]:
         yield batch
 
 
-def _deaf() -> None:
+def _begin() -> None:
+    """Make a new process end when it should."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends the pool
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    # A worker holds both ends of the queue that it reads, so it would wait for a parent that was killed for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -12,9 +12,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geopix.data.assembly.recipe import Twins
+from geopix.data.entries import EntryError
 
 RANKS: Final = {"train": 0, "val": 1, "test": 2, "evaluation": 3}
 """How far from training an image is kept; of two twins the nearer one goes."""
+MOST_PAIRS: Final = 1_000_000
+"""More say that the hashes do not tell these images apart."""
 _BLOCK: Final = 2048
 
 
@@ -75,6 +78,9 @@ def near(hashes: NDArray[np.uint8], bits: int) -> list[tuple[int, int, int]]:
     Args:
         hashes: (n, bytes) uint8.
         bits: The largest difference.
+
+    Raises:
+        EntryError: If there are more than `MOST_PAIRS`.
     """
     if not len(hashes):
         return []
@@ -92,6 +98,8 @@ def near(hashes: NDArray[np.uint8], bits: int) -> list[tuple[int, int, int]]:
             apart = (length - rows @ signs(other).T) / 2
             for row, column in np.argwhere(apart <= bits):
                 if start + row < other + column:
+                    if len(found) >= MOST_PAIRS:
+                        raise EntryError(f"there are more than {MOST_PAIRS:,} pairs of near images", "lower twins.bits")
                     found.append((int(order[start + row]), int(order[other + column]), int(apart[row, column])))
     return sorted(copies + found)
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from geopix.data.assembly import twins
 from geopix.data.assembly.fingerprints import fingerprint
 from geopix.data.assembly.recipe import Recipe, Twins
 from geopix.data.assembly.run import REPORT, build
@@ -69,6 +70,29 @@ def test_copies_of_a_picture_are_near_and_others_are_not(tmp_path: Path) -> None
         apart = bits_apart(first.perceptual, one.perceptual)
         assert apart > 76 if name == "other.png" else apart <= 48, f"{name} differs in {apart} bits"
     assert len({one.sha256 for one in found.values()}) == len(found)
+
+
+def test_a_large_picture_is_seen_without_being_decoded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.png"
+    with Image.open(EXAMPLES / "airport.jpg") as picture:
+        picture.save(path)
+        size_hw = (picture.height, picture.width)
+    small = fingerprint("k", path, size_hw)
+    for limit in (size_hw[0] * size_hw[1] - 1, 1000):  # where Pillow warns, and where it refuses
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        large = fingerprint("k", path, size_hw)
+        assert large.sha256 == small.sha256
+        assert bits_apart(large.perceptual, small.perceptual) <= 16
+        assert fingerprint("k", path, (9, 9)).problem == "image size differs from its annotation"
+    path.write_bytes(path.read_bytes()[:30])
+    assert fingerprint("k", path, size_hw).problem == "image unreadable"
+
+
+def test_too_many_pairs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twins, "MOST_PAIRS", 2)
+    hashes = np.array([[0], [1], [2], [3]], dtype=np.uint8)
+    with pytest.raises(EntryError, match=r"more than 2 pairs .* lower twins.bits"):
+        near(hashes, 2)
 
 
 def pairs(*edges: tuple[int, int]) -> list[Pair]:

@@ -138,7 +138,8 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     (folder / ABOUT).write_text(json.dumps({"nonsense": 1}))
     with pytest.raises(EntryError, match="is no set"):
         SetReader(folder)
-    for wrong in ({"counts": {"images": "2"}}, {"steps": [1]}, {"sources": {"a": None}}, {"counts": []}, {"name": 3}):
-        (folder / ABOUT).write_text(json.dumps({"name": "toy", "images": ".", **wrong}))
+    fields = [("counts", {"images": "2"}), ("steps", [1]), ("sources", {"a": None}), ("counts", []), ("name", 3)]
+    for field, wrong in fields:
+        (folder / ABOUT).write_text(json.dumps({"name": "toy", "images": ".", field: wrong}))
         with pytest.raises(EntryError, match="is no set"):
             SetReader(folder)

@@ -86,7 +86,8 @@ def near(hashes: NDArray[np.uint8], bits: int) -> list[tuple[int, int, int]]:
         return []
     _, firsts, groups = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
     copies = [(int(firsts[group]), index, 0) for index, group in enumerate(groups.ravel()) if firsts[group] != index]
-    order, length, found = np.sort(firsts), 8 * hashes.shape[1], []
+    order, length = np.sort(firsts), 8 * hashes.shape[1]
+    found: list[tuple[int, int, int]] = []
 
     def signs(start: int) -> NDArray[np.float32]:
         return np.unpackbits(hashes[order[start : start + _BLOCK]], axis=1).astype(np.float32) * 2 - 1

@@ -3,8 +3,8 @@
     python benchmarks/data.py [--images 10000 20000 40000 65000] [--workers 1 2] [--json]
 
 Images of 800 x 800 px, 2.15 instances each as in the paper, with polygons turned into run lengths, and descriptions
-of most of them in a second set with boxes a few pixels off: import (a COCO file), build (filter, join, the steps of
-`STEPS`, and what the recipe does not need pictures for), statistics. Every stage runs in a process of its own, so
+of most of them in a second set with boxes a few pixels off: import (a COCO file), build (filter, join, every
+description held against all boxes of its image), statistics. Every stage runs in a process of its own, so
 that its peak memory is its own. No picture is made or read. The time that processors worked is told as well, for it
 depends less on what else the machine does.
 """
@@ -33,9 +33,10 @@ from pycocotools import mask as coco_mask
 from geopix.data import statistics
 from geopix.data.assembly.recipe import Recipe
 from geopix.data.assembly.run import build
-from geopix.data.assembly.work import Step
+from geopix.data.describe import describe
 from geopix.data.entries import ENTRIES, About, Annotated, Entry, SetReader, SetWriter
 from geopix.data.importing import Wish, import_set
+from geopix.records import Instance
 
 SIDE, SEED = 800, 20250
 CLASSES = (
@@ -45,12 +46,11 @@ CLASSES = (
 )  # fmt: skip
 INSTANCES = {1: 0.47, 2: 0.25, 3: 0.135, 4: 0.085, 5: 0.03, 7: 0.015, 12: 0.015}
 """Share of images with so many; 2.15 in the mean, 140,000 in 65,000 images."""
-STEPS: tuple[Step, ...] = ()
-"""What is done to every image that stays, see `geopix.data.assembly.work.Step`."""
 RECIPE = Recipe.model_validate(
     {
         "name": "SYNTHETIC-T",
         "sets": [{"path": "masks", "subset": "SYNTHETIC_T", "join": {"path": "words", "undescribed": "keep"}}],
+        "verify": "drop",
         "pixels": False,
     }
 )
@@ -107,14 +107,20 @@ def write_descriptions(folder: Path, images: int) -> None:
     with SetWriter(folder) as writer:
         for n in range(images):
             rng = np.random.default_rng((SEED, n, 1))
-            objects = tuple(_told(one, rng) for one in image(n) if rng.random() < 0.85)
+            boxes = image(n)
+            phrases = describe(
+                [Instance(one.class_name, one.class_name, one.box_xyxy_px) for one in boxes], (SIDE, SIDE)
+            )
+            objects = tuple(
+                _told(one, words, rng) for one, words in zip(boxes, phrases, strict=True) if rng.random() < 0.85
+            )
             writer.add(Entry(f"words/{n:05}", f"{n:05}.jpg", (SIDE, SIDE), objects))
         writer.finish(About("words", "."))
 
 
-def _told(one: Annotated, rng: np.random.Generator) -> Annotated:
+def _told(one: Annotated, phrases: list[str], rng: np.random.Generator) -> Annotated:
     left, top, right, bottom = (float(value) for value in np.add(one.box_xyxy_px, rng.uniform(-8, 8, 4)))
-    words = [f"the {one.class_name} at {left:.0f}, {top:.0f}", f"a {one.class_name} of {right - left:.0f} pixels"]
+    words = [phrase.format(one.class_name) for phrase in (phrases or ["the {}"])]
     box = (
         max(0.0, left),
         max(0.0, top),
@@ -131,8 +137,8 @@ def do_import(place: Path) -> dict[str, int]:
 
 
 def do_build(place: Path, workers: int) -> dict[str, int]:
-    """Filter, join, steps."""
-    built = build(RECIPE, place, place / f"built{workers}", workers=workers, overwrite=True, steps=STEPS)
+    """Filter, join, verification."""
+    built = build(RECIPE, place, place / f"built{workers}", workers=workers, overwrite=True)
     return {"images": built.images, "objects": built.objects}
 
 

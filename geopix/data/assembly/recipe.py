@@ -93,6 +93,11 @@ class Recipe(Checked):
     filter: Filter = Filter()
     windows: Windows | None = None
     twins: Twins = Twins()
+    verify: Literal["off", "count", "drop"] = Field(
+        default="off",
+        description="Whether every description is held against all boxes of its image (`geopix.data.verify`). 'count' "
+        "tells the outcomes; 'drop' leaves out those that are false or may mean another object, too.",
+    )
     pixels: bool = Field(
         default=True,
         description="False builds from annotations alone: images are not opened, so neither checked nor compared.",

@@ -12,7 +12,7 @@ from typing import Final
 from geopix.data.assembly.plan import TAKEN, Plan, plan
 from geopix.data.assembly.pool import Workers
 from geopix.data.assembly.recipe import Recipe
-from geopix.data.assembly.work import Job, Step, Tally, work
+from geopix.data.assembly.work import Job, Step, Tally, verified, work
 from geopix.data.entries import About, EntryError, SetWriter
 from geopix.data.foreign.found import Watch, unwatched
 
@@ -69,6 +69,7 @@ def build(
         PoolError: If a worker died.
         OSError: If a file can't be read or written.
     """
+    proof: list[Step] = [] if recipe.verify == "off" else [partial(verified, drop=recipe.verify == "drop")]
     with SetWriter(out, overwrite) as writer, Workers(workers) as processes:
         made = plan(recipe, sets, shard, processes, watch)
         if made.refused:
@@ -78,7 +79,7 @@ def build(
             pictures = writer.staging / IMAGES
             (pictures / chosen.source.subset).mkdir(parents=True)
             (pictures / chosen.source.subset / "whole").symlink_to(chosen.reader.images.resolve())
-            job = Job(recipe, chosen.source, chosen.reader.folder, pictures, tuple(steps))
+            job = Job(recipe, chosen.source, chosen.reader.folder, pictures, (*proof, *steps))
             done, total = 0, chosen.fates.count(TAKEN)
             for result in processes.ordered(partial(work, job), chosen.batches(sets)):
                 writer.write(result.lines, result.n_entries, result.n_objects)

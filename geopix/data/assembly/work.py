@@ -12,6 +12,7 @@ from geopix.data.assembly import cut
 from geopix.data.assembly.join import joined
 from geopix.data.assembly.recipe import Recipe, Source
 from geopix.data.entries import Entry, EntryError, SetReader, checked, to_line
+from geopix.data.verify.check import check_entry
 
 
 @dataclass(slots=True)
@@ -31,6 +32,19 @@ Step: TypeAlias = Callable[[Entry, Tally], Entry | None]
 """Done to every image that stays, whole or window, before it is written: arrangement, description, verification.
 It may change the entry, or leave it out with None and a reason in the tally. A function that a new process can import,
 and that gives the same for the same entry."""
+
+
+def verified(entry: Entry, tally: Tally, drop: bool) -> Entry:
+    """The step that holds every description against all boxes of its image (`Recipe.verify`)."""
+    kept: list[list[str]] = [[] for _ in entry.objects]
+    for index, _, text, verdict in check_entry(entry):
+        tally.counts[f"descriptions: {verdict.outcome}"] += 1
+        if drop and verdict.outcome in ("ambiguous", "false"):
+            tally.skipped[f"description: {verdict.outcome}"] += 1
+        else:
+            kept[index].append(text)
+    objects = (replace(one, descriptions=tuple(texts)) for one, texts in zip(entry.objects, kept, strict=True))
+    return replace(entry, objects=tuple(objects))
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,24 @@ def test_steps_finish_what_stays(tmp_path: Path, workers: int) -> None:
     assert built.tally.skipped == {"image: more than one": 1, "image: no object": 1}
 
 
+@pytest.mark.parametrize("verify", ["off", "count", "drop"])
+def test_descriptions_are_held_against_their_image(tmp_path: Path, verify: str) -> None:
+    left = rectangle("ship", (3, 10, 11, 30), (60, 80), "the leftmost ship", "the ship")
+    right = rectangle("ship", (60, 10, 68, 30), (60, 80), "the leftmost ship", "the ship of my uncle")
+    make_set(tmp_path / "toy", [entry("one", [left, right])])
+    built = build(recipe(verify=verify), tmp_path, tmp_path / "out")
+    told = [list(thing.descriptions) for one in SetReader(tmp_path / "out") for thing in one.objects]
+    outcomes = {name: n for name, n in built.tally.counts.items() if name.startswith("descriptions")}
+    if verify == "drop":
+        assert told == [["the leftmost ship"], ["the ship of my uncle"]]
+        assert built.tally.skipped == {"description: ambiguous": 1, "description: false": 1}
+    else:
+        assert told == [list(left.descriptions), list(right.descriptions)]
+        assert not built.tally.skipped
+    found = {"unique": 1, "ambiguous": 1, "false": 1, "unparsable": 1}
+    assert outcomes == ({} if verify == "off" else {f"descriptions: {name}": n for name, n in found.items()})
+
+
 def test_bad_objects_and_images_are_counted(tmp_path: Path) -> None:
     flat = Annotated("ship", (4.0, 4.0, 4.0, 9.0))
     wide = replace(ships(5)[0], counts=rectangle("ship", (1, 1, 2, 2), (60, 81)).counts)

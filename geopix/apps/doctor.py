@@ -40,6 +40,7 @@ PACKAGES = {
     "scipy": "scipy",
     "pillow": "PIL",
     "pycocotools": "pycocotools",
+    "defusedxml": "defusedxml",
     "rasterio": "rasterio",
     "affine": "affine",
     "pyogrio": "pyogrio",

@@ -144,11 +144,12 @@ def test_ctrl_c_waits_for_what_is_paid_and_says_how_to_go_on(made: Path, tmp_pat
         while time.monotonic() < deadline and (len(script.asked) < 4 or script.busy < 2):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
+        assert process.stderr is not None
+        heard = iter(process.stderr.readline, "")
+        assert any("waiting for answers about 2 images" in line for line in heard)
         script.let_go.set()
         _, told = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "waiting for answers about 2 images" in told
     assert "2 answers are kept in" in told
     assert not (tmp_path / "out").exists()
     assert len(script.asked) == 4

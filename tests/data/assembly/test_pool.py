@@ -88,7 +88,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> N
     with parent.stdout as lines:
         workers = {int(next(lines)) for _ in range(4)}
         parent.send_signal(how)
-        parent.wait(timeout=20)
+        parent.wait(timeout=90)
     assert parent.returncode != 0
     deadline = time.monotonic() + 20
     while any(map(running, workers)) and time.monotonic() < deadline:

@@ -55,12 +55,19 @@ class Stage(Checked):
     )
     steps: int = Field(gt=0)
     images: int = Field(default=8, gt=0, description="Images in a step.")
-    turns: int = Field(default=5, gt=0, description="Questions about an image, in one sequence.")
+    dialogues: int = Field(
+        default=1, gt=0, description="Dialogues about an image, in one sequence; they share the image, not their words."
+    )
+    turns: int = Field(default=5, gt=0, description="Questions in a dialogue.")
     questions: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
         description="How often each kind of question is asked, where it differs from `geopix.data.mixture.SHARES`.",
     )
     targets: int = Field(default=12, gt=0, description="Targets of an image in a step; more are left out.")
+    relations_in_words: bool = Field(
+        default=False,
+        description="Whether the LLM is told what the cells say of themselves (docs/paper.md); the same in all stages.",
+    )
     refine: bool = Field(default=True, description="False trains the initial masks only.")
     learning_rate: float = Field(default=3e-4, gt=0)
     part_rates: dict[str, float] = Field(

@@ -109,6 +109,7 @@ def save_nano(model: GeoPixModel, lora: dict[str, int], folder: Path, about: dic
             "image_size": config.image_size, "encoder_layers": config.encoder_layers, "merge": config.merge,
             "tokens_per_scale": config.tokens_per_scale, "mask_width": config.mask_width,
             "decoder_blocks": config.decoder_blocks, "memory": config.memory, "class_names": config.class_names,
+            "relations_in_words": config.relations_in_words,
         },
         "lora": lora,
         "about": about,

@@ -40,6 +40,7 @@ class GeoPixConfig(PreTrainedConfig):
         decoder_blocks: Two-way blocks in a scale's decoder.
         shared_projector: One scale projector for all scales (Table X).
         relations: Whether objects are told apart by where they stand (ours, docs/paper.md); False is the paper alone.
+        relations_in_words: Whether the LLM is told, too, what the cells say of themselves.
         memory: {"fusion", "capacity", "width" (D), "side" (H = W in cells), "layers" (depth of SA), "top_k",
             "folded" (whether the weights hold F(h) instead of the bank), "largest_gb" (a larger bank is refused)}.
         class_names: The slots of the bank but for the last, "unknown".
@@ -69,6 +70,7 @@ class GeoPixConfig(PreTrainedConfig):
         decoder_blocks: int = 3,
         shared_projector: bool = False,
         relations: bool = True,
+        relations_in_words: bool = False,
         memory: dict[str, Any] | None = None,
         class_names: Sequence[str] = VHR10,
         image_token_id: int = 0,
@@ -90,6 +92,7 @@ class GeoPixConfig(PreTrainedConfig):
         self.decoder_blocks = decoder_blocks
         self.shared_projector = shared_projector
         self.relations = relations
+        self.relations_in_words = relations_in_words
         self.memory = {**DEFAULT_MEMORY, **(memory or {})}
         self.class_names = list(class_names)
         self.image_token_id = image_token_id
@@ -162,14 +165,20 @@ class GeoPixModel(PreTrainedModel):
         self.scale_projectors = nn.ModuleList(
             project(channels, config.mask_width, side) for _ in range(1 if config.shared_projector else n_scales)
         )
-        self.multimodal_projector = MultiModalProjector(
-            channels, hidden, config.merge, config.projector["inner"] or 2 * hidden, config.projector["norm"]
-        )
         self.mask_predictor: MaskPredictor | ReleasedMaskPredictor
         if config.mask_path == "released":
             self.mask_predictor = _released(config, hidden, side)
         else:
             self.mask_predictor = _mask_predictor(config, channels, hidden, side)
+        ordinal = self.mask_predictor.ordinal if isinstance(self.mask_predictor, MaskPredictor) else None
+        self.multimodal_projector = MultiModalProjector(
+            channels,
+            hidden,
+            config.merge,
+            config.projector["inner"] or 2 * hidden,
+            config.projector["norm"],
+            ordinal.described if ordinal is not None and config.relations_in_words else 0,
+        )
         # Last, so that a device map fills the first device with the small parts and spreads only the LLM's layers.
         self.language = language
         self.post_init()
@@ -202,7 +211,9 @@ class GeoPixModel(PreTrainedModel):
 
     def see_features(self, features: Tensor) -> Seen:
         """The same from the encoder's features (B, L, patches, channels), as training caches them."""
-        return Seen(self.multimodal_projector(features[:, 0]), *self.see_scales(features))
+        scales, scene = self.see_scales(features)
+        tokens = self.multimodal_projector(features[:, 0], None if scene is None else scene.described)
+        return Seen(tokens, scales, scene)
 
     def see_scales(self, features: Tensor) -> tuple[list[Tensor], Scene | None]:
         """Only the mask path's half of `see_features`; see `MaskPredictor.see`."""

@@ -97,16 +97,21 @@ class LanguageModel(nn.Module):
             raise ValueError(f"{int(places.sum())} image places for {image_tokens.shape[:2]} image tokens")
         return embedded.masked_scatter(places[..., None].to(embedded.device), image_tokens.to(embedded))
 
-    def forward(self, embedded: Tensor, mask: Tensor | None = None, cache: Any = None) -> Tensor:
+    def forward(
+        self, embedded: Tensor, mask: Tensor | None = None, cache: Any = None, positions: Tensor | None = None
+    ) -> Tensor:
         """(B, n, hidden) -> last hidden states of the same shape.
 
         Args:
             embedded: Words and image tokens.
-            mask: (B, past + n) 1 where there is a token; None where there is one everywhere.
+            mask: (B, past + n) 1 where there is a token, or (B, 1, n, n) what sees what (`branching`); None where
+                every token sees all before it.
             cache: A transformers cache of the n_past tokens before, extended in place.
+            positions: (B, n) where the tokens stand; by default one after the other.
         """
-        positions = None
-        if mask is not None:  # counting only real tokens, so that padding on the left changes nothing
+        if (
+            mask is not None and positions is None
+        ):  # counting only real tokens, so that padding on the left changes nothing
             positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
         output = self.causal.base_model(
             inputs_embeds=embedded,
@@ -120,3 +125,18 @@ class LanguageModel(nn.Module):
     def words(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., hidden) -> logits (..., vocabulary)."""
         return self.causal.get_output_embeddings()(hidden)
+
+
+def branching(branches: Tensor) -> Tensor:
+    """What sees what where several dialogues go on from one beginning: (B, n) -> (B, 1, n, n) bool.
+
+    A dialogue sees what was said before it and in it, and nothing of the others, so an image is paid for once
+    however many dialogues are held about it.
+
+    Args:
+        branches: 0 for the beginning that all share, then one number a dialogue, -1 for padding.
+    """
+    n = branches.shape[1]
+    own = branches[:, :, None] == branches[:, None, :]  # padding sees padding, so that no row is empty
+    before = torch.ones(n, n, dtype=torch.bool, device=branches.device).tril()
+    return ((own | (branches[:, None, :] == 0)) & before)[:, None]

@@ -40,9 +40,12 @@ class MultiModalProjector(nn.Module):
         merge: Side of the square of patches that become one token.
         inner: Channels between the two layers.
         norm: Whether the features are normalised first; LLaVA's projector does not.
+        described: How many numbers a cell says of itself (see `relations`), which are added to the token (ours,
+            docs/paper.md); 0 for the paper alone. That part begins at zero, so that a language model that already
+            reads images is not disturbed.
     """
 
-    def __init__(self, channels: int, hidden: int, merge: int, inner: int, norm: bool) -> None:
+    def __init__(self, channels: int, hidden: int, merge: int, inner: int, norm: bool, described: int = 0) -> None:
         super().__init__()
         self.merge = merge
         read = channels * merge * merge
@@ -52,9 +55,23 @@ class MultiModalProjector(nn.Module):
             nn.GELU(),
             nn.Linear(inner, hidden),
         )
+        self.relations: nn.Sequential | None = None
+        if described:
+            last = nn.Linear(hidden, hidden)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.relations = nn.Sequential(nn.Linear(described * merge * merge, hidden), nn.GELU(), last)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, patches, channels) -> (B, patches / merge^2, hidden), row by row."""
-        side = round(features.shape[1] ** 0.5)
-        grid = features.unflatten(1, (side // self.merge, self.merge, side // self.merge, self.merge))
-        return self.layers(grid.transpose(2, 3).flatten(3).flatten(1, 2))
+    def forward(self, features: Tensor, described: Tensor | None = None) -> Tensor:
+        """(B, patches, channels), (B, patches, numbers) -> (B, patches / merge^2, hidden), row by row."""
+        tokens = self.layers(merged(features, self.merge))
+        if self.relations is None or described is None:
+            return tokens
+        return tokens + self.relations(merged(described, self.merge).to(tokens.dtype))
+
+
+def merged(cells: Tensor, merge: int) -> Tensor:
+    """(B, n, c) of a square grid -> (B, n / merge^2, merge^2 * c): squares of neighbours side by side."""
+    side = round(cells.shape[1] ** 0.5) // merge
+    grid = cells.unflatten(1, (side, merge, side, merge))
+    return grid.transpose(2, 3).flatten(3).flatten(1, 2)

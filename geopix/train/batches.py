@@ -26,8 +26,8 @@ class Batch:
 
     ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
     ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
-    ``phrases`` B times m strings (mask side alone), or ``ids`` (B, n), ``attended`` (B, n), ``answers`` (B, n) and
-    ``groups`` (B, m) of whole dialogues.
+    ``phrases`` B times m strings (mask side alone), or of whole dialogues ``ids``, ``positions``, ``branches`` (see
+    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m).
     """
 
     features: Tensor
@@ -37,7 +37,8 @@ class Batch:
     cells: CellFacts
     phrases: list[list[str]] | None = None
     ids: Tensor | None = None
-    attended: Tensor | None = None
+    positions: Tensor | None = None
+    branches: Tensor | None = None
     answers: Tensor | None = None
     groups: Tensor | None = None
 
@@ -96,29 +97,37 @@ class Sampler:
     def _dialogues(self, images: Sequence[CachedImage], rng: np.random.Generator) -> Batch:
         if self.dialogue is None:
             raise ValueError("a dialogue stage needs a dialogue")
-        encoded: list[Encoded] = []
+        packed: list[Packed] = []
         targets: list[list[int]] = []
         for image in images:
-            turns: list[Turn] = []
+            dialogues: list[Encoded] = []
             wanted: list[int] = []
-            while not turns:  # all of a crowd may be more than there are places: then something else is asked
-                for turn in ask(image.facts, self.stage.turns, rng, self.kinds):
-                    if len(wanted) + len(turn.targets) <= self.stage.targets:
-                        turns.append(turn)
-                        wanted += turn.targets
-            encoded.append(self.dialogue.encode(turns))
+            while not dialogues:  # all of a crowd may be more than there are places: then something else is asked
+                for _ in range(self.stage.dialogues):
+                    turns: list[Turn] = []
+                    for turn in ask(image.facts, self.stage.turns, rng, self.kinds):
+                        if len(wanted) + len(turn.targets) <= self.stage.targets:
+                            turns.append(turn)
+                            wanted += turn.targets
+                    if turns:
+                        dialogues.append(self.dialogue.encode(turns))
+            packed.append(pack(dialogues, self.dialogue.image_id))
             targets.append(wanted)
-        length = max(len(item.ids) for item in encoded)
-        places = max(1, max(map(len, targets)))
+        length, places = max(len(item.ids) for item in packed), max(1, max(map(len, targets)))
         ids = torch.full((len(images), length), self.dialogue.end_id)
-        attended, answers = torch.zeros(len(images), length), torch.zeros(len(images), length, dtype=torch.bool)
+        positions, branches = torch.zeros_like(ids), torch.full_like(ids, -1)
+        answers = torch.zeros_like(ids, dtype=torch.bool)
         groups = torch.ones(len(images), places, dtype=torch.long)
-        for row, item in enumerate(encoded):
-            ids[row, : len(item.ids)] = torch.tensor(item.ids)
-            attended[row, : len(item.ids)] = 1
-            answers[row, : len(item.ids)] = torch.tensor(item.answers)
+        for row, item in enumerate(packed):
+            size = len(item.ids)
+            ids[row, :size] = torch.tensor(item.ids)
+            positions[row, :size] = torch.tensor(item.positions)
+            branches[row, :size] = torch.tensor(item.branches)
+            answers[row, :size] = torch.tensor(item.answers)
             groups[row, : len(item.groups)] = torch.tensor(item.groups, dtype=torch.long)
-        return self._assemble(images, targets, ids=ids, attended=attended, answers=answers, groups=groups)
+        return self._assemble(
+            images, targets, ids=ids, positions=positions, branches=branches, answers=answers, groups=groups
+        )
 
     def _assemble(self, images: Sequence[CachedImage], targets: list[list[int]], **language: Any) -> Batch:
         places = max(1, max(map(len, targets)))
@@ -146,6 +155,36 @@ class Sampler:
         if not image.facts["complete"]:  # what is not annotated may well be there
             facts.classes[~facts.owned] = -1
         return facts
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Several dialogues about one image as one sequence: the image once, then what each says about it.
+
+    ``positions`` are those that every dialogue would have alone; ``branches`` as `geopix.model.llm.branching` reads
+    them; the rest as in `geopix.dialogue.Encoded`.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    branches: list[int]
+    answers: list[bool]
+    groups: list[int]
+
+
+def pack(dialogues: Sequence[Encoded], image_id: int) -> Packed:
+    """Dialogues that begin alike up to the image's last token, in one sequence."""
+    first = dialogues[0].ids
+    shared = len(first) - first[::-1].index(image_id)
+    ids, positions = first[:shared], list(range(shared))
+    branches, answers, groups = [0] * shared, [False] * shared, []
+    for number, item in enumerate(dialogues, start=1):
+        groups += [len(ids) + group - shared for group in item.groups]
+        ids = ids + item.ids[shared:]
+        positions += range(shared, len(item.ids))
+        branches += [number] * (len(item.ids) - shared)
+        answers += item.answers[shared:]
+    return Packed(ids, positions, branches, answers, groups)
 
 
 def _target(image: CachedImage, rng: np.random.Generator) -> tuple[int, str]:

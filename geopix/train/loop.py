@@ -26,7 +26,9 @@ from geopix.losses import (
     word_loss,
 )
 from geopix.model.geopix import GeoPixModel, Seen
+from geopix.model.llm import branching
 from geopix.model.memory import Bank
+from geopix.model.projectors import merged
 from geopix.model.relations import OrdinalEncoding, Relations
 from geopix.train.batches import Batch, Sampler
 from geopix.train.optimizer import MasterAdamW, schedule, target
@@ -68,9 +70,11 @@ def step_losses(
         embeddings = states(batch)
     else:
         seen = model.see_features(batch.features)
-        hidden = model.language(model.language.embed(batch.ids, seen.tokens), batch.attended)
+        assert batch.branches is not None
         assert batch.answers is not None
         assert batch.groups is not None
+        embedded = model.language.embed(batch.ids, seen.tokens)
+        hidden = model.language(embedded, branching(batch.branches), positions=batch.positions)
         said = batch.answers[:, 1:]
         losses["word"] = word_loss(model.language.words(hidden[:, :-1][said]), batch.ids[:, 1:][said])
         embeddings = model.segmentation_embeddings(hidden, batch.groups)
@@ -117,9 +121,7 @@ def token_labels(cells: Tensor, merge: int) -> Tensor:
         cells: (B, n) class slots of the features' cells, the highest meaning nothing, -1 unknown.
         merge: Side of the square of cells that becomes a token.
     """
-    side = round(cells.shape[1] ** 0.5) // merge
-    squares = cells.unflatten(1, (side, merge, side, merge)).transpose(2, 3).flatten(3)
-    return squares.amin(dim=-1).flatten(1)
+    return merged(cells[..., None], merge).amin(dim=-1)
 
 
 def total_loss(losses: dict[str, Tensor], stage: Stage) -> Tensor:

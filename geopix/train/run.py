@@ -43,7 +43,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
         raise ConfigError(f"{config}: sources: no feature store is called {unknown[0]!r}; there are {sorted(RECIPES)}")
     if export is not None and stage.language != "dialogue":
         raise ConfigError(f"{config}: only a stage of whole dialogues makes a nano to export; leave --export out")
-    model, dialogue = checkpoint.fresh_nano()
+    model, dialogue = checkpoint.fresh_nano({"relations_in_words": stage.relations_in_words})
     movable: nn.Module = model
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     movable.to(device, checkpoint.fast_dtype(device))

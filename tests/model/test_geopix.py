@@ -9,7 +9,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from geopix.model.geopix import GeoPixConfig, GeoPixModel
-from geopix.model.llm import add_lora
+from geopix.model.llm import add_lora, branching
 from geopix.model.mask_predictor import LARGEST_LOGIT
 from geopix.records import Turn
 from tests.tiny_model import GROUP, tiny_geopix
@@ -56,6 +56,36 @@ def test_left_padding_changes_nothing() -> None:
     mask = torch.tensor([[0] * 5 + [1] * 7])
     shifted = model.language(model.language.embed(padded), mask)[:, 5:]
     assert torch.allclose(plain, shifted, atol=1e-5)
+
+
+def test_dialogues_that_share_an_image_read_as_each_does_alone() -> None:
+    model, _ = tiny_geopix()
+    beginning, one, other = (torch.randint(0, 200, (1, n)) for n in (5, 4, 6))
+    padding = torch.full((1, 3), 7)
+    branches = torch.tensor([[0] * 5 + [1] * 4 + [2] * 6 + [-1] * 3])
+    positions = torch.tensor([[*range(5), *range(5, 9), *range(5, 11), 0, 0, 0]])
+    together = torch.cat([beginning, one, other, padding], dim=1)
+    hidden = model.language(model.language.embed(together), branching(branches), positions=positions)
+    assert torch.isfinite(hidden).all()
+    for places, words in ((slice(5, 9), one), (slice(9, 15), other)):
+        alone = model.language(model.language.embed(torch.cat([beginning, words], dim=1)))
+        assert torch.allclose(hidden[:, :5], alone[:, :5], atol=1e-5)
+        assert torch.allclose(hidden[:, places], alone[:, 5:], atol=1e-5)
+
+
+def test_what_the_cells_say_reaches_the_image_tokens_once_it_is_trained() -> None:
+    plain_model, _ = tiny_geopix()
+    assert plain_model.multimodal_projector.relations is None
+    config = cast(GeoPixConfig, plain_model.config)
+    config.relations_in_words = True
+    model = GeoPixModel(config).eval()
+    features = torch.randn(2, 2, 16, 32)
+    plain = model.multimodal_projector(features[:, 0])
+    assert torch.equal(model.see_features(features).tokens, plain)
+    assert model.multimodal_projector.relations is not None
+    model.multimodal_projector.relations[2].bias.data.fill_(0.5)
+    assert torch.allclose(model.see_features(features).tokens, plain + 0.5)
+    assert model.see_features(features).tokens.shape == (2, 4, 48)
 
 
 def test_a_cache_equals_reading_everything_again() -> None:

@@ -13,8 +13,8 @@ from geopix.classes import ClassVocabulary, wordings
 from geopix.config import Stage
 from geopix.data.mixture import SHARES
 from geopix.dialogue import Dialogue
-from geopix.records import Sample
-from geopix.train.batches import Batch, Sampler, counted_off
+from geopix.records import Sample, Turn
+from geopix.train.batches import Batch, Sampler, counted_off, pack
 from geopix.train.features import CachedImage, FeatureStore
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import CAPTIONED, WINDOWS, tiny_store
@@ -92,7 +92,8 @@ def test_groups_point_at_the_first_segmentation_token(tmp_path: Path) -> None:
         batch = sample.batch(step)
         assert batch.phrases is None
         assert batch.ids is not None
-        assert batch.attended is not None
+        assert batch.branches is not None
+        assert batch.positions is not None
         assert batch.answers is not None
         assert batch.groups is not None
         assert batch.groups.shape == batch.present.shape == batch.class_ids.shape
@@ -106,8 +107,9 @@ def test_groups_point_at_the_first_segmentation_token(tmp_path: Path) -> None:
                 assert ids[place : place + 6].tolist() == list(dialogue.group_ids)
                 assert batch.answers[row, place : place + 6].all()
             assert int((ids == dialogue.image_id).sum()) == dialogue.image_tokens
-            length = int(batch.attended[row].sum())
-            assert batch.attended[row, :length].all()
+            length = int((batch.branches[row] >= 0).sum())
+            assert (batch.branches[row, :length] >= 0).all()
+            assert batch.positions[row, :length].tolist() == list(range(length))  # one dialogue: nothing is shared
             assert not batch.answers[row, length:].any()
             assert batch.answers[row, length - 1]  # a dialogue ends with the end of an answer
             assert int(ids[length - 1]) == dialogue.end_id
@@ -119,6 +121,43 @@ def test_groups_point_at_the_first_segmentation_token(tmp_path: Path) -> None:
                 assert VOCABULARY.named_in(phrase) == int(class_id)
                 assert any(torch.equal(coverage, mask.float() / 255) for mask in image.masks)
     assert seen > 30
+
+
+def test_packed_dialogues_stand_where_each_would_stand_alone() -> None:
+    _, dialogue = tiny_geopix()
+    turns = [
+        [Turn("Segment the ship.", "<p> the ship[SEG].", "segment", (0,))],
+        [Turn("How many?", "Two."), Turn("And the bridge?", "<p> the bridge[SEG].", "segment", (1,))],
+    ]
+    alone = [dialogue.encode(one) for one in turns]
+    packed = pack(alone, dialogue.image_id)
+    shared = packed.branches.count(0)
+    assert packed.ids[:shared] == alone[0].ids[:shared] == alone[1].ids[:shared]
+    assert packed.ids[shared - 1] == dialogue.image_id
+    assert packed.ids.count(dialogue.image_id) == dialogue.image_tokens
+    found = []
+    for number, one in enumerate(alone, start=1):
+        places = [place for place, branch in enumerate(packed.branches) if branch in (0, number)]
+        assert [packed.ids[place] for place in places] == one.ids
+        assert [packed.answers[place] for place in places] == one.answers
+        assert [packed.positions[place] for place in places] == list(range(len(one.ids)))
+        found += [places[group] for group in one.groups]
+    assert packed.groups == found
+
+
+def test_every_image_is_asked_about_in_several_dialogues(tmp_path: Path) -> None:
+    sample, store, dialogue = sampler(tmp_path, turns=2, dialogues=4, targets=9)
+    batch = sample.batch(0)
+    assert batch.ids is not None
+    assert batch.branches is not None
+    assert batch.groups is not None
+    assert ((batch.ids == dialogue.image_id).sum(dim=1) == dialogue.image_tokens).all()
+    assert batch.branches.amax(dim=1).tolist() == [3, 4, 4, 2, 4]  # what has no place for its targets is left out
+    assert (batch.ids[torch.arange(5)[:, None], batch.groups][batch.present] == dialogue.group_ids[0]).all()
+    for row in range(5):
+        image = image_of(batch, row, store)
+        for coverage in batch.coverage[row][batch.present[row]]:
+            assert any(torch.equal(coverage, mask.float() / 255) for mask in image.masks)
 
 
 @pytest.mark.parametrize("targets", [1, 2, 3])

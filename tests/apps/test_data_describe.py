@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,15 @@ def test_what_can_not_be_done_is_one_sentence(made: Path, tmp_path: Path, monkey
     assert not out.exists()
 
 
-def test_ctrl_c_waits_for_what_is_paid_and_says_how_to_go_on(made: Path, tmp_path: Path) -> None:
+def test_ctrl_c_waits_for_what_is_paid_and_says_how_to_go_on(
+    start_cli: Callable[..., subprocess.Popen[str]], made: Path, tmp_path: Path
+) -> None:
     made_entries = entries(6)
     script = Script({}, hold_after=2)
     script.expect(made_entries, truth(made_entries))
-    command = [sys.executable, "-m", "geopix", "data", "describe", str(made), "-o", str(tmp_path / "out")]
-    command += ["--by", "endpoint", "--model", "toy", "--concurrency", "2", "--retries", "0"]
+    command = ["data", "describe", made, "-o", tmp_path / "out", "--by", "endpoint", "--model", "toy"]
     with serving(script) as url:
-        process = subprocess.Popen([*command, "--base-url", url], stderr=subprocess.PIPE, text=True)
+        process = start_cli(*command, "--concurrency", "2", "--retries", "0", "--base-url", url)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and (len(script.asked) < 4 or script.busy < 2):
             time.sleep(0.02)

@@ -46,9 +46,10 @@ def test_batches() -> None:
 
 
 SCRIPT = """
-import multiprocessing, sys
+import signal
 from geopix.data.assembly.pool import Workers
 from tests.data.assembly.test_pool import told
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have handed down "ignore Ctrl-C"
 if __name__ == "__main__":
     with Workers(2) as workers:
         for process in workers.ordered(told, range(1000)):

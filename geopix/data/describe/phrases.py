@@ -85,10 +85,11 @@ def _phrases(position: int, centres: list[tuple[float, float]], areas: list[floa
         if 1.4 * areas[position] < min(others):
             found += ["the smallest {}"] + (["the smaller {}"] if count == 2 else [])
     cell = _cell(centres[position])
-    if cell is not None and not any(
-        _near_cell(centre, cell) for index, centre in enumerate(centres) if index != position
-    ):
-        found += [f"the {{}} {words}" for words in _CELLS[cell]]
+    others_at = [centre for index, centre in enumerate(centres) if index != position]
+    if cell is not None and not any(_near_cell(centre, cell) for centre in others_at):
+        edge = _edge(cell)
+        beside = edge is not None and any(_near_third(centre[edge[0]], edge[1]) for centre in others_at)
+        found += [f"the {{}} {words}" for words in _CELLS[cell] if not (beside and words.endswith("edge"))]
     return found
 
 
@@ -108,7 +109,8 @@ def _along(axis: int, position: int, values: list[float]) -> list[str]:
         side, most, where = _BEFORE_AFTER[axis][end]
         if place == 0:
             found += [f"the {most} {{}}", f"the {{}} farthest to the {side}", f"the first {{}} from the {side}"]
-            found += [f"the {{}} {where}", f"the {{}} {where} of the image"]
+            if _alone_on_its_half(values, position, end):
+                found += [f"the {{}} {where}", f"the {{}} {where} of the image"]
             if count == 2:
                 found.append(f"the {'upper' if side == 'top' else 'lower' if side == 'bottom' else side} {{}}")
         elif count > 2 and place < len(ORDINALS):
@@ -116,6 +118,12 @@ def _along(axis: int, position: int, values: list[float]) -> list[str]:
     if count == 3 and rank == 1:
         found.append("the middle {}" if axis == 0 else "the second {} from the top")
     return found
+
+
+def _alone_on_its_half(values: list[float], position: int, end: int) -> bool:
+    """Whether "on the left" (``end`` 0) means this one: it is there, and the others are not, or there is only one."""
+    there = [value < 0.5 if end == 0 else value > 0.5 for value in values]
+    return there[position] and (len(values) == 2 or sum(there) == 1)
 
 
 def _cell(centre: tuple[float, float]) -> tuple[int, int] | None:
@@ -128,11 +136,20 @@ def _cell(centre: tuple[float, float]) -> tuple[int, int] | None:
     return cells[0], cells[1]
 
 
+def _edge(cell: tuple[int, int]) -> tuple[int, int] | None:
+    """The axis and the third along it of the one edge that a cell touches, or None for a corner and the middle."""
+    row, column = cell
+    if (row == 1) == (column == 1):
+        return None
+    return (0, column) if row == 1 else (1, row)
+
+
 def _near_cell(centre: tuple[float, float], cell: tuple[int, int]) -> bool:
-    return all(
-        place / 3 - 0.06 < value < (place + 1) / 3 + 0.06
-        for value, place in zip((centre[1], centre[0]), cell, strict=True)
-    )
+    return all(_near_third(value, place) for value, place in zip((centre[1], centre[0]), cell, strict=True))
+
+
+def _near_third(value: float, third: int) -> bool:
+    return third / 3 - 0.06 < value < (third + 1) / 3 + 0.06
 
 
 def _centre(instance: Instance, size_hw: tuple[int, int]) -> tuple[float, float]:

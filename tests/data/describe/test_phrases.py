@@ -111,13 +111,33 @@ def at(x: float, y: float, size: float = 40) -> Instance:
 
 
 def test_three_in_a_row() -> None:
-    first, second, third = describe([at(100, 512), at(400, 520), at(900, 500)], (SIDE, SIDE))
+    first, second, third = describe([at(100, 512), at(560, 520), at(900, 500)], (SIDE, SIDE))
     assert {"the leftmost {}", "the first {} from the left", "the {} on the left", "the third {} from the right"} <= {
         *first
     }
     assert {"the second {} from the left", "the second {} from the right", "the middle {}"} <= set(second)
     assert {"the rightmost {}", "the {} farthest to the right", "the third {} from the left"} <= set(third)
     assert not any(word in phrase for phrase in (*first, *second, *third) for word in ("top", "upper", "lower"))
+
+
+def test_on_the_left_needs_to_be_there_and_alone() -> None:
+    crowded, also, third = describe([at(100, 512), at(400, 520), at(900, 500)], (SIDE, SIDE))
+    assert "the leftmost {}" in crowded
+    assert not any("on the left" in phrase for phrase in (*crowded, *also))
+    assert "the {} on the right" in third
+    first, second = describe([at(600, 100), at(900, 120)], (SIDE, SIDE))
+    assert "the left {}" in first
+    assert "the {} on the left" not in first
+    assert "the {} on the right" in second
+
+
+def test_an_edge_is_named_for_the_only_one_beside_it() -> None:
+    left, corner = describe([at(100, 512), at(120, 100)], (SIDE, SIDE))
+    assert "the {} at the left center" in left
+    assert "the {} near the left edge" not in left
+    assert "the {} in the upper left corner" in corner
+    alone, _ = describe([at(100, 512), at(900, 100)], (SIDE, SIDE))
+    assert "the {} near the left edge" in alone
 
 
 def test_two_of_different_size() -> None:

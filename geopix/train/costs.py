@@ -17,6 +17,7 @@ from geopix.losses import mask_loss, word_loss
 from geopix.model.geopix import GeoPixModel, Seen
 from geopix.model.llm import branching
 from geopix.model.memory import AttendingMemory, FoldingMemory
+from geopix.model.relations import Scene
 from geopix.train.sharding import LAYERS
 
 _META = torch.device("meta")
@@ -121,7 +122,7 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
     if stage.language in ("relations", "pointing"):
         assert predictor.ordinal is not None
         scene, _ = predictor.ordinal(cells)
-        loss: Tensor = scene.relations.class_logits.float().mean()
+        loss = _related(scene)
         if stage.language == "pointing":
             pointed = predictor.point(scene, spoken.unflatten(2, (scales, -1)))
             assert pointed is not None
@@ -129,7 +130,7 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
         return loss
     if stage.language == "phrases":
         seen = Seen(features, *model.see_scales(features))
-        return _masks(model, stage, seen, spoken, size)
+        return _related(seen.scene) + _masks(model, stage, seen, spoken, size)
     seen = model.see_features(features)
     words = size.tokens - seen.tokens.shape[1]
     said = torch.empty(size.images, words, model.language.hidden, dtype=seen.tokens.dtype, device=_META)
@@ -138,7 +139,14 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
     answers = hidden.flatten(0, 1)[: size.answers]
     loss = word_loss(model.language.words(answers), torch.zeros(len(answers), dtype=torch.long, device=_META))
     embeddings = hidden[:, :1, None].expand(-1, size.targets, group, -1)
-    return loss + _masks(model, stage, seen, embeddings, size)
+    return loss + _related(seen.scene) + _masks(model, stage, seen, embeddings, size)
+
+
+def _related(scene: Scene | None) -> Tensor:
+    """What the cells say of themselves, where they say anything."""
+    if scene is None:
+        return torch.zeros((), device=_META)
+    return torch.stack([said.float().mean() for said in vars(scene.relations).values()]).sum()
 
 
 def _masks(model: GeoPixModel, stage: Stage, seen: Seen, embeddings: Tensor, size: StepSize) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import LlavaConfig
 
 from geopix import parts
@@ -64,4 +65,5 @@ def _empty(config: Any) -> GeoPixModel:
     with torch.device("meta"):
         model = GeoPixModel(config)
     model.language.causal.requires_grad_(False)
-    return model.to(torch.bfloat16)
+    cast(nn.Module, model).to(torch.bfloat16)
+    return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -68,7 +68,8 @@ def nano(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_of_the_7b_model_as_stage_1_trains_it(tmp_path: Path) -> None:
     model, dialogue, _ = full_size(tmp_path, tokens=32_002, rows=32_064)
     model.language.causal.requires_grad_(False)
-    prepare(model.to(torch.bfloat16), stage(lora_rank=128), dialogue.new_ids)
+    cast(nn.Module, model).to(torch.bfloat16)
+    prepare(model, stage(lora_rank=128), dialogue.new_ids)
     told = {part.name: part for part in parts(model)}
     counts = {name: (part.parameters, part.trained) for name, part in told.items()}
     predictor = counts.pop("mask predictor")
@@ -114,7 +115,7 @@ def test_the_bucket_is_that_of_the_settings_file() -> None:
 def test_what_a_stage_does_not_train_has_no_gradient() -> None:
     model, _ = tiny(stage(part_rates={"mask_predictor": 0, "mask_predictor.pointer": 2, "language": 0}))
     trained = {part.name: part.trained for part in parts(model)}
-    pointer = sum(parameter.numel() for parameter in model.mask_predictor.pointer.parameters())
+    pointer = sum(one.numel() for one in cast(nn.Module, model.trainable_predictor.pointer).parameters())
     assert trained["mask predictor"] == pointer
     assert trained["memory bank"] == trained["LoRA"] == trained["new token rows"] == trained["vision encoder"] == 0
     assert trained["scale projectors"] > 0
@@ -126,7 +127,8 @@ def test_operations_of_the_7b_model_by_hand(tmp_path: Path) -> None:
     model, dialogue, _ = full_size(tmp_path, tokens=32_002, rows=32_064)
     model.language.causal.requires_grad_(False)
     model.language.causal.model.layers = model.language.causal.model.layers[:2]  # of 32, all alike
-    prepare(model.to(torch.bfloat16), stage(lora_rank=128), dialogue.new_ids)
+    cast(nn.Module, model).to(torch.bfloat16)
+    prepare(model, stage(lora_rank=128), dialogue.new_ids)
     size = StepSize(images=1, tokens=640, answers=40, targets=2, classes=6)
     costs = step_costs(model, stage(lora_rank=128), size)
     layers = 2 * (4 * 4096 * 4096 + 3 * 4096 * 11_008)
@@ -151,7 +153,8 @@ def test_operations_are_those_of_a_real_step(language: str) -> None:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # torch counts no other on a CPU
         take(batch)
     size = size_of(batch, len(model.config.class_names) + 1, model.config.memory["top_k"])
-    costs = step_costs(model.to(torch.device("meta")), one, size)
+    cast(nn.Module, model).to(torch.device("meta"))
+    costs = step_costs(model, one, size)
     assert 0.7 < costs.operations / counter.get_total_flops() < 1.4  # Q_c, marks and F differ a little
     assert costs.activations > 0
 

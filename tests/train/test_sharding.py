@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ VISION_LAYER = 4 * (1024 * 1024 + 1024) + (1024 * 4096 + 4096) + (4096 * 1024 + 
 def model(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
     """As stage 1 trains it: bfloat16, LoRA of rank 128 in float32 as PEFT makes it."""
     made, dialogue, _ = full_size(tmp_path_factory.mktemp("llava"), tokens=32_002, rows=32_064)
-    made.to(torch.bfloat16)
+    cast(nn.Module, made).to(torch.bfloat16)
     made.language.causal.requires_grad_(False)
     made.language.llm = add_lora(made.language.causal, 128, 16, 0.05, dialogue.new_ids)
     return made

@@ -13,6 +13,7 @@ from geopix.model.attention import Attention
 from geopix.model.geopix import GeoPixModel
 from geopix.model.memory import FoldingMemory
 from geopix.train.batches import Batch
+from geopix.train.loop import total_loss
 from tests.tiny_model import tiny_geopix
 
 STAGE = train_step.stage_of(images=3, dialogues=4)
@@ -36,7 +37,7 @@ def test_every_row_has_the_same_losses_and_gradients(made: tuple[GeoPixModel, Di
     gradients: dict[str, dict[str, Tensor]] = {}
     for name, levers in LADDER.items():
         losses = train_step.losses_of(model, batch, pixels[[0, 2]], STAGE, levers, dialogue.end_id)
-        train_step.total_loss(losses, STAGE).backward()
+        total_loss(losses, STAGE).backward()
         found[name] = {key: float(value.detach()) for key, value in losses.items()}
         gradients[name] = {
             key: parameter.grad.to_dense() for key, parameter in model.named_parameters() if parameter.grad is not None

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import train_step
-from benchmarks.train_step import LADDER, Levers
+from benchmarks.plain_step import Levers, losses_of, one_by_one
+from benchmarks.train_step import LADDER
 from geopix.dialogue import Dialogue
 from geopix.model.attention import Attention
 from geopix.model.geopix import GeoPixModel
@@ -36,7 +37,7 @@ def test_every_row_has_the_same_losses_and_gradients(made: tuple[GeoPixModel, Di
     found: dict[str, dict[str, float]] = {}
     gradients: dict[str, dict[str, Tensor]] = {}
     for name, levers in LADDER.items():
-        losses = train_step.losses_of(model, batch, pixels[[0, 2]], STAGE, levers, dialogue.end_id)
+        losses = losses_of(model, batch, pixels[[0, 2]], STAGE, levers, dialogue.end_id)
         total_loss(losses, STAGE).backward()
         found[name] = {key: float(value.detach()) for key, value in losses.items()}
         gradients[name] = {
@@ -65,7 +66,7 @@ def test_one_by_one_every_question_is_there_with_its_targets(
     made: tuple[GeoPixModel, Dialogue, Batch, Tensor],
 ) -> None:
     _, dialogue, pool, _ = made
-    alone, images = train_step.one_by_one(pool, dialogue.end_id)
+    alone, images = one_by_one(pool, dialogue.end_id)
     assert images == [0] * 4 + [1] * 4 + [2] * 4
     assert alone.ids is not None
     assert alone.answers is not None

@@ -49,6 +49,7 @@ def run(
         with status.status("") as line:
             plan = rehearse(
                 stage, model, folder, devices, None if tflops is None else tflops * 1e12,
+                getattr(stage, "architecture", None),
                 tell=lambda doing: line.update(f"planning {stage.name}: {doing}"),
             )  # fmt: skip
     if as_json:

@@ -37,10 +37,12 @@ class StepSize:
 
 @dataclass(frozen=True)
 class Costs:
-    """``operations`` in matrix products and convolutions, forwards and backwards; bytes of ``activations`` kept for
-    the way back, and of them where every layer of the LLM is computed again in its place (``checkpointed``)."""
+    """``operations`` in matrix products and convolutions, forwards and backwards, and those of the encoder where its
+    features are not kept (``encoding``); bytes of ``activations`` kept for the way back, and of them where every layer
+    of the LLM is computed again in its place (``checkpointed``)."""
 
     operations: int
+    encoding: int
     activations: int
     checkpointed: int
 
@@ -62,8 +64,16 @@ def step_costs(model: GeoPixModel, stage: Stage, size: StepSize) -> Costs:
         loss = _walk(model, stage, size)
         loss.backward()
     model.zero_grad(set_to_none=True)
+    with FlopCounterMode(display=False) as looking:
+        side = model.config.image_size
+        model.encoder(torch.empty(size.images, 3, side, side, dtype=_dtype(model), device=_META))
     recomputed = kept.total - sum(kept.of_layer) + sum(kept.entering) + max(kept.of_layer, default=0)
-    return Costs(int(counter.get_total_flops()), kept.total, recomputed if kept.of_layer else kept.total)
+    return Costs(
+        int(counter.get_total_flops()),
+        int(looking.get_total_flops()),
+        kept.total,
+        recomputed if kept.of_layer else kept.total,
+    )
 
 
 class _Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class MadeUpStore:
     def __init__(self, shape: tuple[int, int, int], count: int = 64, class_names: tuple[str, ...] = VHR10) -> None:
         self.shape, self.class_names = shape, class_names
         self.facts = [self._facts(index) for index in range(count)]
+        self.unreadable: list[str] = []
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -42,6 +44,14 @@ class MadeUpStore:
             left, top, right, bottom = (round(edge * MASK_SIDE / _SIDE) for edge in instance["box"])
             mask[top : max(bottom, top + 1), left : max(right, left + 1)] = 255
         return CachedImage(torch.randn(self.shape, generator=noise).bfloat16(), masks, facts)
+
+    def places(self, masked: bool) -> Sequence[int]:
+        """The windows to draw from: all, since each has masks."""
+        return range(len(self))
+
+    def look(self, places: Sequence[int], views: Sequence[int]) -> list[CachedImage]:
+        """Some windows, in one view only."""
+        return [self[place] for place in places]
 
     def _facts(self, index: int) -> dict[str, Any]:
         """As `geopix.data.mixture.facts_of` gives them."""

@@ -142,6 +142,7 @@ def rehearse(
     biggest = largest(batches)
     size = size_of(biggest, len(made.config.class_names) + 1, made.config.memory["top_k"])
     costs = step_costs(made, stage, size)
+    operations = costs.operations + (costs.encoding if getattr(stage, "features", "cached") == "each_step" else 0)
     notes.append(
         "memory: activations of the largest of these batches, attention's scores included; master and moments of "
         "every row of the bank, as if all classes had come up"
@@ -155,13 +156,13 @@ def rehearse(
     return Plan(
         stage.name,
         model,
-        stage.steps,
+        sampler.stage.steps,
         devices,
         parts(made),
         on_device(costs.activations),
         on_device(costs.checkpointed),
         costs,
-        speed(taken, batches[1:], biggest, costs.operations, rate, SHARE),
+        speed(taken, batches[1:], biggest, operations, rate, SHARE),
         notes,
     )
 

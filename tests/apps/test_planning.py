@@ -22,7 +22,7 @@ PLAN = Plan(
     [Part("language model", 7_000, 0, 14_000_000_000), Part("LoRA", 70, 70, 2_000_000)],
     [DeviceMemory("none", 2, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 0)],
     [DeviceMemory("none", 2, 1_000_000, 2_000_000, 3_000_000, 1_000_000, 0)],
-    Costs(10, 4_000_000, 1_000_000),
+    Costs(10, 3, 4_000_000, 1_000_000),
     Speed(True, 2.0, 6.0, 90.0, 5e12, 0.25),
     ["windows are made up"],
 )
@@ -53,7 +53,7 @@ def test_it_prints_parts_memory_speed_and_hours(asked: list[Any], config: str, t
     words = ["train", config, "steps=5", "--plan", "--runs", str(tmp_path), "--devices", "2", "--tflops", "3"]
     result = CliRunner().invoke(app, words, env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
-    [(stage, model, folder, devices, rate)] = asked
+    [(stage, model, folder, devices, rate, _)] = asked
     assert (stage.steps, model, folder, devices, rate) == (5, "nano", tmp_path / "features", 2, 3e12)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["language", "model", "7,000", "14.0", "GB"] in lines

@@ -140,6 +140,9 @@ def test_operations_of_the_7b_model_by_hand(tmp_path: Path) -> None:
     known = frozen + lora + attention + words + projector
     assert known < costs.operations < 1.08 * known  # the rest is the mask path's
     assert costs.checkpointed < costs.activations
+    # 24 layers over 577 tokens, their attention, and the patches
+    seeing = 24 * 2 * (12 * 1024 * 1024 * 577 + 2 * 577 * 577 * 1024) + 2 * 3 * 14 * 14 * 1024 * 576
+    assert costs.encoding == seeing
     twice = step_costs(model, stage(lora_rank=128), StepSize(2, 640, 80, 2, 12))
     assert 1.9 < twice.activations / costs.activations < 2.1
 
@@ -173,6 +176,8 @@ def test_made_up_windows_are_the_same_every_time_and_sound() -> None:
         assert one.masks.shape == (len(one.facts["instances"]), MASK_SIDE, MASK_SIDE)
         assert one.masks.flatten(1).any(dim=1).all()
     assert len({len(facts["instances"]) for facts in first.facts}) > 2
+    [looked] = first.look(first.places(masked=True)[3:4], [0])
+    assert looked.facts == first.facts[3]
 
 
 def test_questions_and_tokens_are_counted() -> None:

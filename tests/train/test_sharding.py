@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,7 +175,21 @@ def test_deepspeed_is_told_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(config.config) <= whole
 
 
-def test_two_cpus_are_two_processes_on_cpus() -> None:
-    config = load_config_from_file(str(CONFIGS / "two_cpus.yaml"))
-    assert (config.distributed_type.value, config.num_processes, config.use_cpu) == ("MULTI_CPU", 2, True)
-    assert launched("two_cpus.yaml").use_cpu
+def test_two_cpus_are_two_processes_that_speak_by_gloo(tmp_path: Path) -> None:
+    script = tmp_path / "sum.py"
+    script.write_text(
+        "import torch\n"
+        "from accelerate import Accelerator\n"
+        "among = Accelerator(cpu=True)\n"
+        "total = among.reduce(torch.tensor([among.process_index + 1.0]), 'sum').item()\n"
+        "told = among.distributed_type.value, among.num_processes, total, torch.distributed.get_backend()\n"
+        f"open(f'{tmp_path}/{{among.process_index}}', 'w').write(' '.join(map(str, told)))\n"
+        "among.end_training()\n"
+    )
+    config, launch = str(CONFIGS / "two_cpus.yaml"), [sys.executable, "-m", "accelerate.commands.launch"]
+    subprocess.run(
+        [*launch, "--config_file", config, "--main_process_port", "0", str(script)],
+        capture_output=True, text=True, timeout=300, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["MULTI_CPU 2 3.0 gloo"] * 2
+    assert load_config_from_file(config).num_processes == 2

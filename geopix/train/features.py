@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +15,8 @@ from PIL import Image as PillowImage
 from torch import Tensor
 
 from geopix.data.mixture import facts_of
-from geopix.model.encoder import Letterbox, VisionEncoder, to_pixels
-from geopix.records import Mask, Sample
+from geopix.model.encoder import IMAGENET_MEAN, IMAGENET_STD, Letterbox, VisionEncoder, to_pixels
+from geopix.records import Image, Mask, Sample
 
 MASK_SIDE = 96
 """Side of the stored target masks: share of every cell that the object covers, in 0..255."""
@@ -26,12 +27,48 @@ class CachedImage:
     """One window, ready for training: what the encoder saw and what is true of it.
 
     ``features`` is (scales, patches, channels) bfloat16, ``masks`` (instances, 96, 96) uint8 coverage in the
-    letterboxed square, ``facts`` the sample without its pixels: key, size_hw, instances, captions, turns, complete.
+    letterboxed square (zero where only a box is known), ``facts`` the sample without its pixels: key, size_hw,
+    instances, captions, turns, complete.
     """
 
     features: Tensor
     masks: Tensor
     facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The same before the encoder has seen it: ``square`` is the letterboxed image, (S, S, 3) uint8."""
+
+    square: Image
+    masks: np.ndarray[Any, np.dtype[np.uint8]]
+    facts: dict[str, Any]
+
+
+def picture(sample: Sample, facts: dict[str, Any], side: int) -> Picture:
+    """A sample as the encoder wants it, in a square of so many pixels a side."""
+    box = Letterbox(sample.size_hw, side)
+    masks = np.zeros((len(sample.instances), MASK_SIDE, MASK_SIDE), np.uint8)
+    for index, instance in enumerate(sample.instances):
+        if instance.mask is not None:
+            masks[index] = _coverage(instance.mask, box)
+    return Picture(box.apply(sample.image), masks, facts)
+
+
+@dataclass(frozen=True)
+class Eye:
+    """The frozen encoder with what stands in front of it: the square's side, the channels' mean and deviation."""
+
+    encoder: VisionEncoder
+    side: int
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+    def see(self, squares: Sequence[Image]) -> Tensor:
+        """(S, S, 3) uint8 squares -> (n, scales, patches, channels) bfloat16 on the CPU."""
+        parameter = next(self.encoder.parameters())
+        pixels = to_pixels(squares, self.mean, self.std).to(parameter.device, parameter.dtype)
+        return self.encoder(pixels).to("cpu", torch.bfloat16)
 
 
 class FeatureStore:
@@ -58,6 +95,16 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return len(self.facts)
+
+    def places(self, masked: bool) -> Sequence[int]:
+        """The windows to draw from: all, or those with a mask."""
+        if not masked:
+            return range(len(self))
+        return [place for place, facts in enumerate(self.facts) if has_masks(facts)]
+
+    def look(self, places: Sequence[int], views: Sequence[int]) -> list[CachedImage]:
+        """Some windows; they are kept in one view only."""
+        return [self[place] for place in places]
 
     def __getitem__(self, index: int) -> CachedImage:
         if self._mapped is None:
@@ -93,41 +140,43 @@ class FeatureStore:
 
         Raises:
             OSError: If the disk is full, where what was stored before stays usable; or if a file has lost its end.
-            ValueError: If an instance has no mask.
         """
-        batch: list[Sample] = []
-        for sample in samples:
-            batch.append(sample)
-            if len(batch) == batch_size:
-                self._append(encoder, batch, side)
-                progress(len(self))
-                batch = []
-        if batch:
-            self._append(encoder, batch, side)
+        self.fill(Eye(encoder, side), (picture(one, facts_of(one), side) for one in samples), batch_size, progress)
+
+    def fill(
+        self,
+        eye: Eye,
+        pictures: Iterable[Picture],
+        batch_size: int = 16,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        """Append pictures; see `build`."""
+        rest = iter(pictures)
+        while batch := list(islice(rest, batch_size)):
+            self._append(eye, batch)
             progress(len(self))
 
-    def _append(self, encoder: VisionEncoder, batch: list[Sample], side: int) -> None:
+    def _append(self, eye: Eye, batch: list[Picture]) -> None:
         first = self._n_masks()
-        boxes = [Letterbox(sample.size_hw, side) for sample in batch]
-        pixels = to_pixels([box.apply(sample.image) for box, sample in zip(boxes, batch, strict=True)])
-        parameter = next(encoder.parameters())
-        features = encoder(pixels.to(parameter.device, parameter.dtype)).to("cpu", torch.bfloat16)
+        features = eye.see([one.square for one in batch])
         bytes_each = 2 * int(np.prod(self.shape))
         with _open_at(self.folder / "features.bin", len(self) * bytes_each) as file:
             file.write(features.contiguous().view(torch.uint8).numpy().tobytes())
         facts = []
         with _open_at(self.folder / "masks.bin", first * MASK_SIDE**2) as file:
-            for box, sample in zip(boxes, batch, strict=True):
-                facts.append({"first_mask": first, **facts_of(sample)})
-                for instance in sample.instances:
-                    if instance.mask is None:
-                        raise ValueError(f"{sample.key}: only instances with masks can be cached")
-                    file.write(_coverage(instance.mask, box).tobytes())
-                first += len(sample.instances)
+            for one in batch:
+                facts.append({"first_mask": first, **one.facts})
+                file.write(one.masks.tobytes())
+                first += len(one.masks)
         with (self.folder / "index.jsonl").open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(fact) + "\n" for fact in facts)
         self.facts += facts
         self._mapped = None
+
+
+def has_masks(facts: dict[str, Any]) -> bool:
+    """Whether the mask of any object of an image is known."""
+    return any(instance.get("masked", True) for instance in facts["instances"])
 
 
 def _coverage(mask: Mask, box: Letterbox) -> np.ndarray[Any, np.dtype[np.uint8]]:

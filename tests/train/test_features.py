@@ -147,15 +147,16 @@ def test_a_store_can_be_read_while_it_grows(tmp_path: Path) -> None:
     assert len(made[3].masks) == 3
 
 
-def test_an_object_without_a_mask_stops_the_build_and_spoils_nothing(tmp_path: Path) -> None:
-    made = built(tmp_path, SAMPLES[:2])
-    maskless = Sample("boxes", SAMPLES[0].image, (boxed("ship", (0.0, 0.0, 9.0, 9.0)),))
-    with pytest.raises(ValueError, match="boxes: only instances with masks"):
-        made.build(ENCODER, [SAMPLES[3], maskless], SIDE)
-    assert len(store(tmp_path)) == 2
-    built(tmp_path)
-    built(tmp_path / "whole")
-    assert contents(tmp_path) == contents(tmp_path / "whole")
+def test_an_object_without_a_mask_keeps_its_place(tmp_path: Path) -> None:
+    objects = (boxed("ship", (0.0, 0.0, 9.0, 9.0)), *SAMPLES[0].instances)
+    made = built(tmp_path, [SAMPLES[3], Sample("boxes", SAMPLES[0].image, objects), SAMPLES[1]])
+    assert [instance["masked"] for instance in made[1].facts["instances"]] == [False, True, True]
+    assert not made[1].masks[0].any()
+    assert torch.equal(made[1].masks[1:], built(tmp_path / "whole")[0].masks)
+    assert torch.equal(made[2].masks, built(tmp_path / "whole")[1].masks)
+    only = built(tmp_path / "boxes", [Sample("boxes", SAMPLES[0].image, objects[:1]), SAMPLES[0]])
+    assert list(only.places(masked=True)) == [1]
+    assert list(only.places(masked=False)) == [0, 1]
 
 
 @pytest.mark.parametrize("name", FILES[:2])

@@ -91,8 +91,8 @@ class Stage(Checked):
     global_batch: int = Field(
         default=0,
         ge=0,
-        description="Questions in a step (196 in §V-A) on all devices together: `micro_batches` of images x dialogues "
-        "x turns each (images x targets on the mask side alone). By default one such batch.",
+        description="Questions in a step (196 in §V-A) on all devices together: `accumulate` micro-batches of images x "
+        "dialogues x turns each (images x targets on the mask side alone). By default one such batch.",
     )
     images: int = Field(default=8, gt=0, description="Images in a micro-batch.")
     dialogues: int = Field(
@@ -139,8 +139,8 @@ class Stage(Checked):
         return self.images * (self.dialogues * self.turns if self.language == "dialogue" else self.targets)
 
     @property
-    def micro_batches(self) -> int:
-        """How many micro-batches a step accumulates, on all devices together; batch k of step s is s times this + k."""
+    def accumulate(self) -> int:
+        """Micro-batches in a step, on all devices together; number k of step s is s times this + k."""
         return max(1, self.global_batch // self.questions_at_once)
 
     def in_steps(self, images: int) -> Stage:
@@ -154,7 +154,7 @@ class Stage(Checked):
         """
         if not self.epochs:
             return self
-        at_once = self.images * self.micro_batches
+        at_once = self.images * self.accumulate
         steps, warmup = (math.ceil(count * images / at_once) for count in (self.epochs, self.warmup_epochs))
         if not steps:
             raise ConfigError(f"{self.name}: an epoch shows no image; give a source a share above 0")

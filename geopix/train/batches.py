@@ -23,7 +23,12 @@ from geopix.train.order import Order
 
 
 class Source(Protocol):
-    """Images by number: a `geopix.train.features.FeatureStore` or a `geopix.train.sets.SetSource`."""
+    """Images by number: a `geopix.train.features.FeatureStore` or a `geopix.train.sets.SetSource`.
+
+    ``unreadable`` gathers what could not be read, for whoever reports it.
+    """
+
+    unreadable: list[str]
 
     @property
     def facts(self) -> Iterable[dict[str, Any]]:
@@ -45,7 +50,8 @@ class Batch:
     ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
     ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
     ``phrases`` B times m strings (mask side alone), or of whole dialogues ``ids``, ``positions``, ``branches`` (see
-    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m).
+    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m). ``names`` says which images, as
+    "store: key".
     """
 
     features: Tensor
@@ -59,10 +65,11 @@ class Batch:
     branches: Tensor | None = None
     answers: Tensor | None = None
     groups: Tensor | None = None
+    names: tuple[str, ...] = ()
 
 
 class Sampler:
-    """Gives micro-batches by number; a step of the optimiser has `Stage.micro_batches` of them.
+    """Gives micro-batches by number; a step of the optimiser has `Stage.accumulate` of them.
 
     A stage told in steps draws its images with replacement; one told in epochs goes through `Order`, and what is asked
     about an image depends on its position alone, however many images a micro-batch has and whichever device it is on.
@@ -189,7 +196,8 @@ class Sampler:
             *(torch.stack(parts) for parts in zip(*(vars(cell).values() for cell in cells), strict=True))
         )
         features = torch.stack([image.features for image in images])
-        return Batch(features, coverage, class_ids, present, stacked, **language)
+        names = tuple(f"{image.store}: {image.facts['key']}" for image in images)
+        return Batch(features, coverage, class_ids, present, stacked, names=names, **language)
 
     def _cells(self, image: CachedImage) -> CellFacts:
         slots = [self.vocabulary.id(instance["class"]) for instance in image.facts["instances"]]

@@ -28,12 +28,13 @@ class CachedImage:
 
     ``features`` is (scales, patches, channels) bfloat16, ``masks`` (instances, 96, 96) uint8 coverage in the
     letterboxed square (zero where only a box is known), ``facts`` the sample without its pixels: key, size_hw,
-    instances, captions, turns, complete.
+    instances, captions, turns, complete; ``store`` is the name of the store or set.
     """
 
     features: Tensor
     masks: Tensor
     facts: dict[str, Any]
+    store: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class FeatureStore:
             lines = lines[:-1]
             index.write_text("".join(lines), encoding="utf-8")
         self.facts: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.unreadable: list[str] = []
         self._mapped: tuple[Tensor, np.ndarray[Any, np.dtype[np.uint8]]] | None = None
 
     def __len__(self) -> int:
@@ -113,7 +115,7 @@ class FeatureStore:
         facts = self.facts[index]
         start = facts["first_mask"]
         own = torch.from_numpy(np.array(masks[start : start + len(facts["instances"])]))
-        return CachedImage(features[index], own, facts)
+        return CachedImage(features[index], own, facts, self.folder.name)
 
     def _map(self) -> tuple[Tensor, np.ndarray[Any, np.dtype[np.uint8]]]:
         """Both files as far as the index knows them; a killed build may have left more behind that."""

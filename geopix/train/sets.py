@@ -87,12 +87,13 @@ class SetSource:
     """A set whose images the encoder sees each time they are drawn.
 
     ``skipped`` tells, by key, why an image could not be used; the next one that can be takes its place, so that a run
-    over the same files is always the same.
+    over the same files is always the same. ``unreadable`` gathers these each time that one is drawn.
     """
 
     opened: Opened
     eye: Eye
     skipped: dict[str, str] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.opened.index)
@@ -115,7 +116,7 @@ class SetSource:
         pictures = [self._readable(place, view) for place, view in zip(places, views, strict=True)]
         features = self.eye.see([one.square for one in pictures])
         return [
-            CachedImage(seen, torch.from_numpy(one.masks), one.facts)
+            CachedImage(seen, torch.from_numpy(one.masks), one.facts, self.opened.name)
             for seen, one in zip(features, pictures, strict=True)
         ]
 
@@ -133,12 +134,12 @@ class SetSource:
     def _readable(self, place: int, view: int) -> Picture:
         for step in range(MOST_BROKEN):
             entry = self.opened.index[(place + step) % len(self)]
-            if entry.key in self.skipped:
-                continue
-            try:
-                return self._picture(entry, view)
-            except (EntryError, ValueError) as error:
-                self.skipped[entry.key] = str(error)
+            if entry.key not in self.skipped:
+                try:
+                    return self._picture(entry, view)
+                except (EntryError, ValueError) as error:
+                    self.skipped[entry.key] = str(error)
+            self.unreadable.append(f"{self.opened.name}: {entry.key}: {self.skipped[entry.key]}")
         last = next(reversed(self.skipped.values()))
         raise EntryError(f"{self.opened.name}: {MOST_BROKEN} images in a row can't be used", f"the last: {last}")
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geopix.config import ConfigError
+from geopix.data.entries import Entry, EntryError
+from geopix.data.foreign.found import Place
 from geopix.data.indexed import keys_hash
 from geopix.data.mixture import facts_of
+from geopix.data.sources import dota, rsicd
 from geopix.data.sources.coco import read_coco, read_vhr10
 from geopix.data.sources.ucm import read_ucm
-from geopix.data.windows import training_window
+from geopix.data.windows import boxed_window, training_window
 from geopix.records import Sample
 from geopix.train.batches import Source
 from geopix.train.features import CachedImage, Eye, FeatureStore, picture
 
 HELD_OUT_PORT = "casablanca"
 """The port that no training window shows; the demonstration's picture is cut from it."""
+HELD_OUT_AIRPORT = "airport_17"
+"""The demonstration's other picture."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,37 @@ def _ucm(data: Path, first: int) -> Iterator[Sample]:
     return (sample for index, sample in enumerate(read_ucm(data / "ucm", "train")) if index >= first)
 
 
+def _gdit(data: Path, first: int) -> Iterator[Sample]:
+    """Airports with the boxes of all airplanes and of nothing else."""
+    root = data / "gdit_airport"
+    found = dota.read(Place(root, root / "images", "gdit"))
+    whole = [
+        replace(one, complete=False)
+        for one in found
+        if isinstance(one, Entry) and one.objects and one.key != f"gdit/{HELD_OUT_AIRPORT}"
+    ]
+    if not whole:
+        raise EntryError(f"{root} holds no airport with airplanes", "complete the data folder")
+    return (boxed_window(whole, root / "images", seed=2, index=index) for index in range(first, RECIPES["gdit"].count))
+
+
+def _aid(data: Path, first: int) -> Iterator[Sample]:
+    """AID's scenes with RSICD's captions, of RSICD's validation part: none of our numbers is measured on it.
+
+    RSICD's test part stays out, so that it can be asked about one day.
+    """
+    root = data / "aid_rsicd"
+    entries = (one for one in rsicd.read(Place(root, root / "images", "rsicd")) if isinstance(one, Entry))
+    told = (entry for entry in entries if entry.split == "val")
+    return (entry.sample(root / "images") for index, entry in enumerate(told) if index >= first)
+
+
 RECIPES = {
     "vhr": _windows(lambda data: read_vhr10(data / "nwpu_vhr10", "train"), seed=0, count=4500),
     "ports": _windows(ports, seed=1, count=400),
     "ucm": Recipe(1680, _ucm),
+    "gdit": Recipe(600, _gdit),
+    "aid": Recipe(358, _aid),
 }
 
 
@@ -83,7 +115,7 @@ def open_store(
     return store
 
 
-@dataclass(frozen=True)
+@dataclass
 class Taken:
     """Some windows of a store."""
 
@@ -95,6 +127,15 @@ class Taken:
         """What is true of each."""
         wanted = set(self.chosen)
         return [facts for place, facts in enumerate(self.store.facts) if place in wanted]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """What the store could not read."""
+        return self.store.unreadable
+
+    @unreadable.setter
+    def unreadable(self, told: list[str]) -> None:
+        self.store.unreadable = told
 
     def __len__(self) -> int:
         return len(self.chosen)

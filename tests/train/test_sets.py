@@ -118,7 +118,7 @@ def rows(batches: list[Batch]) -> list[tuple[Any, ...]]:
 def test_in_epochs_what_is_fed_does_not_depend_on_the_size_of_a_micro_batch(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"epochs": 3, "turned": True, "tags": 0.5, "global_batch": 12}
     two, three = sampler(tmp_path, images=2, **settings), sampler(tmp_path, images=3, **settings)
-    assert (two.stage.micro_batches, three.stage.micro_batches) == (3, 2)
+    assert (two.stage.accumulate, three.stage.accumulate) == (3, 2)
     assert two.stage.steps == three.stage.steps == 3  # 5 images 3 times, 6 a step
     ours, theirs = rows([two.batch(n) for n in (2, 0, 1)]), rows([three.batch(n) for n in (0, 1)])
     for one, other in zip([*ours[2:], *ours[:2]], theirs, strict=True):
@@ -151,6 +151,8 @@ def test_broken_images_are_left_out_and_told(tmp_path: Path) -> None:
     found = live.look([1, 2], [0, 0])
     assert [image.facts["key"] for image in found] == ["tall", "tall"]
     assert "image unreadable" in live.skipped["bridge"]
+    live.look([1], [0])
+    assert [text[:11] for text in live.unreadable] == ["set: bridge"] * 2  # each time that it is drawn
     kept = keep(SetSource(live.opened, EYE), tmp_path / "kept", (2, 16, 32), lambda done: None)
     assert [facts["key"] for facts in kept.facts] == ["two", "tall", "boxes", "told"]
     for path in (tmp_path / "set-images").iterdir():

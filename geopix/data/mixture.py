@@ -141,7 +141,8 @@ def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 def all_of_a_class(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Every object of one class, counted off in reading order."""
     groups = list(_listed(facts).items())
-    words, answer, targets = _all(facts, *groups[rng.integers(len(groups))], rng)
+    name, members = groups[int(rng.integers(len(groups)))]
+    words, answer, targets = _all(facts, name, members, rng)
     return Turn(_pick(_SEGMENT, rng).format(words), f"{answer}.", "segment", targets)
 
 
@@ -150,7 +151,7 @@ def all_of_some_classes(facts: dict[str, Any], rng: np.random.Generator) -> Turn
     groups = list(_listed(facts).items())
     wanted = min(len(groups), 3 if rng.random() < 0.2 else 2)
     chosen = [groups[index] for index in rng.choice(len(groups), size=wanted, replace=False)]
-    words, answers, targets = zip(*(_all(facts, *group, rng) for group in chosen), strict=True)
+    words, answers, targets = zip(*(_all(facts, name, members, rng) for name, members in chosen), strict=True)
     return Turn(_pick(_SEGMENT, rng).format(_join(words)), f"{', '.join(answers)}.", "segment", sum(targets, ()))
 
 

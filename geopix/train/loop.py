@@ -190,7 +190,7 @@ def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     moved: dict[str, Any] = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor)}
     moved["features"] = moved["features"].to(dtype)
     cells = CellFacts(*(value.to(device) for value in vars(batch.cells).values()))
-    return Batch(**moved, cells=cells, phrases=batch.phrases, names=batch.names)
+    return Batch(**moved, cells=cells, phrases=batch.phrases)
 
 
 def save_checkpoint(folder: Path, step: int, model: GeoPixModel, optimizer: MasterAdamW) -> None:

@@ -90,7 +90,7 @@ def rows_of(llm: PeftModel) -> Tensor:
 
 def save(adapters: Sequence[Factors], folder: Path) -> None:
     """Write merged adapters into a stage's folder, in the order in which they were merged."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for number, one in enumerate(adapters):
         tensors |= {f"{number}.{_DOWN}.{name}": tensor for name, tensor in one.down.items()}
         tensors |= {f"{number}.{_UP}.{name}": tensor for name, tensor in one.up.items()}

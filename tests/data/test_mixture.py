@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geopix.classes import ABSENT_CANDIDATES, VHR10, canonical, plural, wordings
 from geopix.data import mixture
 from geopix.data.describe import describe
-from geopix.dialogue import box_text
+from geopix.dialogue import GROUP, box_text
 from geopix.records import Turn
 from tests.tiny import boxed
 
@@ -250,7 +250,7 @@ def test_what_nobody_knows_is_not_asked() -> None:
 @given(seeds)
 def test_boxes_are_never_answered_with_masks(seed: int) -> None:
     asked = turns(known(bare(MIXED)), seed, 6)
-    assert all(not turn.targets and mixture.GROUP not in turn.answer for turn in asked)
+    assert all(not turn.targets and GROUP not in turn.answer for turn in asked)
 
 
 @given(seeds)
@@ -271,7 +271,7 @@ def test_several_classes_at_once_are_all_answered(seed: int) -> None:
     for name in set(classes):
         assert classes.count(name) == sum(one["class"] == name for one in MIXED["instances"])
         assert any(noun in turn.question for word in wordings(name) for noun in (word, plural(word)))
-    assert turn.answer.count(mixture.GROUP) == len(turn.targets) == len(set(turn.targets))
+    assert turn.answer.count(GROUP) == len(turn.targets) == len(set(turn.targets))
 
 
 def test_a_crowd_is_counted_in_digits_and_not_counted_off() -> None:

@@ -60,7 +60,8 @@ def logits(model: GeoPixModel) -> Tensor:
     with torch.no_grad():
         language = model.eval().language
         ids = torch.cat([IDS, language.causal.get_input_embeddings().weight.shape[0] - 1 - IDS % 8], dim=1)
-        return language.words(language(language.embed(ids)))
+        said: Tensor = language.words(language(language.embed(ids)))
+    return said
 
 
 def begun(told: Stage, runs: Path) -> GeoPixModel:

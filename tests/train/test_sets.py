@@ -64,7 +64,8 @@ def test_an_image_is_as_the_encoder_and_the_store_would_have_it(tmp_path: Path) 
 @pytest.mark.parametrize("view", range(1, 8))
 def test_a_view_turns_pixels_and_masks_alike(tmp_path: Path, view: int) -> None:
     [found] = source(tmp_path).look([0], [view])
-    image, masks = (np.rot90(array, view // 2) for array in (TWO.image, TWO.instances[1].mask))
+    assert TWO.instances[1].mask is not None
+    image, masks = np.rot90(TWO.image, view // 2), np.rot90(TWO.instances[1].mask, view // 2)
     if view % 2:
         image, masks = image[:, ::-1], masks[:, ::-1]
     one = picture(replace(TWO, image=np.ascontiguousarray(image), instances=()), {}, EYE.side)

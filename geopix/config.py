@@ -92,7 +92,7 @@ class Stage(Checked):
         default=0,
         ge=0,
         description="Questions in a step (196 in §V-A) on all devices together: `accumulate` micro-batches of images x "
-        "dialogues x turns each (images x targets on the mask side alone). By default one such batch.",
+        "dialogues x turns each (images x targets where phrases are fed). By default one such batch.",
     )
     images: int = Field(default=8, gt=0, description="Images in a micro-batch.")
     dialogues: int = Field(
@@ -135,8 +135,9 @@ class Stage(Checked):
 
     @property
     def questions_at_once(self) -> int:
-        """Questions in a micro-batch, or phrases where no questions are asked."""
-        return self.images * (self.dialogues * self.turns if self.language == "dialogue" else self.targets)
+        """Questions in a micro-batch; phrases where these are what is fed, images where nothing is said."""
+        each = {"dialogue": self.dialogues * self.turns, "phrases": self.targets, "pointing": self.targets}
+        return self.images * each.get(self.language, 1)
 
     @property
     def accumulate(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
@@ -54,7 +54,13 @@ class Stage(Checked):
         min_length=1, description="Feature stores to draw images from, with their shares."
     )
     steps: int = Field(gt=0)
-    images: int = Field(default=8, gt=0, description="Images in a step.")
+    images: int = Field(default=8, gt=0, description="Images in a micro-batch: what is computed at once.")
+    global_batch: int | None = Field(
+        default=None,
+        gt=0,
+        description="Images in an update (196 in the paper, an image being a sample), made of micro-batches of "
+        "`images` on however many devices; a multiple of `images`. By default one micro-batch is an update.",
+    )
     dialogues: int = Field(
         default=1, gt=0, description="Dialogues about an image, in one sequence; they share the image, not their words."
     )
@@ -91,7 +97,39 @@ class Stage(Checked):
     )
     loss: LossWeights = LossWeights()
     seed: int = 0
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Of the model's parameters and features; the optimiser's copies are float32 either way. 'auto' "
+        "takes bfloat16 where the processor is fast in it.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Whether the LLM computes its layers anew backwards: less memory, a third slower."
+    )
+    on_bad_loss: Literal["stop", "skip"] = Field(
+        default="stop", description="What becomes of a micro-batch whose loss is not finite; 'skip' leaves it out."
+    )
     checkpoint_every: int = Field(default=250, gt=0)
+    keep_last: int = Field(default=2, gt=0, description="Checkpoints that stay, beside the best.")
+    best_by: Literal["loss", "word", "mask", "iou", "class_query", "relation", "pointer", "mask_iou"] = Field(
+        default="loss",
+        description="The number whose mean over the steps since the last checkpoint says which one is the best: the "
+        "least, of mask_iou the greatest.",
+    )
+    overlays_every: int = Field(
+        default=0, ge=0, description="Steps between two pictures of predicted and true masks in overlays/; 0 is never."
+    )
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches in an update."""
+        return (self.global_batch or self.images) // self.images
+
+    @model_validator(mode="after")
+    def _whole_micro_batches(self) -> Stage:
+        if (self.global_batch or self.images) % self.images:
+            near = max(1, round(self.accumulate)) * self.images
+            raise ValueError(f"global_batch is {self.global_batch}, no multiple of images={self.images}; say {near}")
+        return self
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Stage:

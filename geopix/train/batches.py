@@ -27,7 +27,8 @@ class Batch:
     ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
     ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
     ``phrases`` B times m strings (mask side alone), or of whole dialogues ``ids``, ``positions``, ``branches`` (see
-    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m).
+    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m). ``names`` says which images, as
+    "store: key".
     """
 
     features: Tensor
@@ -41,6 +42,7 @@ class Batch:
     branches: Tensor | None = None
     answers: Tensor | None = None
     groups: Tensor | None = None
+    names: tuple[str, ...] = ()
 
 
 class Sampler:
@@ -146,7 +148,8 @@ class Sampler:
             *(torch.stack(parts) for parts in zip(*(vars(cell).values() for cell in cells), strict=True))
         )
         features = torch.stack([image.features for image in images])
-        return Batch(features, coverage, class_ids, present, stacked, **language)
+        names = tuple(f"{image.store}: {image.facts['key']}" for image in images)
+        return Batch(features, coverage, class_ids, present, stacked, names=names, **language)
 
     def _cells(self, image: CachedImage) -> CellFacts:
         slots = [self.vocabulary.id(instance["class"]) for instance in image.facts["instances"]]

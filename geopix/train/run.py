@@ -21,6 +21,7 @@ from geopix.train.features import FeatureStore
 from geopix.train.loop import load_trained, train
 from geopix.train.phrases import all_phrases, class_words, phrase_states
 from geopix.train.stores import RECIPES, open_store
+from geopix.train.together import accelerator
 
 
 def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, export: Path | None) -> None:
@@ -45,10 +46,12 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
         raise ConfigError(f"{config}: only a stage of whole dialogues makes a nano to export; leave --export out")
     model, dialogue = checkpoint.fresh_nano({"relations_in_words": stage.relations_in_words})
     movable: nn.Module = model
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    movable.to(device, checkpoint.fast_dtype(device))
-    with _progress() as progress:
-        stores = {name: _store(name, data, folder, model, progress) for name in stage.sources}
+    among = accelerator()
+    device = among.device
+    movable.to(device, checkpoint.fast_dtype(device) if stage.dtype == "auto" else getattr(torch, stage.dtype))
+    with _progress(among.is_main_process) as progress:
+        with among.main_process_first():  # one builds, the others find it built
+            stores = {name: _store(name, data, folder, model, progress) for name in stage.sources}
         if stage.language == "dialogue":
             adapter = add_lora(
                 model.language.causal, stage.lora_rank, stage.lora_alpha, stage.lora_dropout, dialogue.new_ids
@@ -71,7 +74,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
                 progress.console.print(f"{stage.name} {step + 1}/{stage.steps}  {words}  {numbers['seconds']:.2f} s")
 
         train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores))
-    if export is not None:
+    if export is not None and among.is_main_process:
         lora = {"rank": stage.lora_rank, "alpha": stage.lora_alpha}
         checkpoint.save_nano(model, lora, export, {"stage": stage.model_dump()})
 
@@ -107,7 +110,7 @@ def _states(
     return states
 
 
-def _progress() -> Progress:
+def _progress(shown: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -115,4 +118,5 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not shown,
     )

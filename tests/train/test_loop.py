@@ -15,10 +15,11 @@ from geopix.classes import ClassVocabulary
 from geopix.config import Stage
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
-from geopix.train import loop
+from geopix.train import checkpoints, loop
 from geopix.train.batches import Batch, Sampler
-from geopix.train.loop import load_trained, token_labels, total_loss, train
+from geopix.train.loop import load_trained, train
 from geopix.train.run import _states
+from geopix.train.step import token_labels, total_loss
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import CAPTIONED, WINDOWS, tiny_store
 
@@ -78,7 +79,9 @@ class Run:
         return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
 
     def step(self) -> int:
-        return int(json.loads((self.folder / "try" / "checkpoint" / "step.json").read_text())["step"])
+        newest = checkpoints.newest(self.folder / "try", print)
+        assert newest is not None
+        return newest.step
 
 
 def weights(model: GeoPixModel) -> dict[str, Tensor]:
@@ -172,43 +175,6 @@ def test_the_longest_prefix_sets_the_rate() -> None:
     assert loop._rate("mask_predictor.scale_weights", stage) == 0.5
     assert loop._rate("language.llm.weight", stage) == 0
     assert loop._rate("scale_projectors.0.norm.weight", stage) == 1
-
-
-@pytest.mark.parametrize("killed_at", [0, 1, 2])
-def test_a_run_that_was_killed_while_it_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
-    """Before the first of the two renames, between them, and after the second."""
-    whole = Run(tmp_path / "whole", "words")
-    whole.go()
-    run = Run(tmp_path / "killed", "words")
-    renamed = 0
-    replace = Path.replace
-
-    def dying(path: Path, target: Path) -> Path:
-        nonlocal renamed
-        second_checkpoint = (tmp_path / "killed" / "try" / "checkpoint").is_dir() or renamed
-        if second_checkpoint and path.name in ("checkpoint", ".checkpoint"):
-            if renamed == killed_at:
-                raise KeyboardInterrupt
-            renamed += 1
-        return replace(path, target)
-
-    def dying_late(*_: Any, **__: Any) -> None:
-        if renamed == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", dying)
-        if killed_at == 2:
-            patch.setattr("geopix.train.loop.shutil.rmtree", dying_late)
-        with pytest.raises(KeyboardInterrupt):
-            run.go()
-    left = {path.name for path in (tmp_path / "killed" / "try").iterdir() if path.is_dir()}
-    assert left == [{"checkpoint", ".checkpoint"}, {".old", ".checkpoint"}, {"checkpoint", ".old"}][killed_at]
-    resumed = Run(tmp_path / "killed", "words")
-    resumed.go()
-    equal(resumed.model, whole.model)
-    assert resumed.metrics() == whole.metrics()
-    assert [path.name for path in (tmp_path / "killed" / "try").iterdir() if path.is_dir()] == ["checkpoint"]
 
 
 def test_a_stage_starts_with_the_weights_of_another(tmp_path: Path) -> None:

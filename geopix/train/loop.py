@@ -177,7 +177,7 @@ class _Run:
             self.averages.take(False)
             sentence = f"the loss of step {step} is {loss.item()}: {_shown(numbers)}; it comes from {'; '.join(bad)}"
             if stage.on_bad_loss == "stop":
-                raise DivergedError(printable(sentence) + "; on_bad_loss=skip leaves such samples out")
+                raise DivergedError(printable(sentence))
             self.tell(f"{sentence}; left out")
             update.note("skipped", bad)
         drawn = stage.overlays_every and (step + 1) % stage.overlays_every == 0 and micro == 0

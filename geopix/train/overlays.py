@@ -15,8 +15,8 @@ from geopix.records import Answer, Image, Instance, Mask, mask_box
 from geopix.render import overlay
 from geopix.train.batches import Batch
 
-SIDE = 384
-"""Of one panel, in pixels."""
+SIDE = 512
+"""Of one panel in pixels; `render.overlay` enlarges what is smaller."""
 _MOST_IMAGES = 4
 _GAP = 8
 
@@ -56,7 +56,7 @@ def _panels(batch: Batch, logits: Tensor, dialogue: Dialogue | None, row: int) -
     phrases = [_phrase(batch, row, place, dialogue) for place in places]
     left = overlay(ground, _answer(true, phrases))
     right = overlay(ground, _answer(predicted, [f"IoU {value:.2f}" for value in overlaps]))
-    return [left[:SIDE, :SIDE], np.full((SIDE, _GAP, 3), 255, np.uint8), right[:SIDE, :SIDE]]
+    return [left, np.full((SIDE, _GAP, 3), 255, np.uint8), right]
 
 
 def _answer(masks: list[Mask], phrases: list[str]) -> Answer:

@@ -77,7 +77,7 @@ class Update:
         """Means over the micro-batches that have a number; the targets are counted."""
         counts, sums = self.known.sum(dim=0).tolist(), self.table.sum(dim=0).tolist()
         means = {name: sums[k] / counts[k] for k, name in enumerate(_COLUMNS) if counts[k]}
-        del means["good"]
+        means.pop("good", None)
         return means | {"targets": sums[_COLUMNS.index("targets")]}
 
 

@@ -2,86 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from geopix.classes import ClassVocabulary
 from geopix.config import Stage
 from geopix.model.geopix import GeoPixModel
-from geopix.model.llm import add_lora
-from geopix.train import checkpoints, loop
-from geopix.train.batches import Batch, Sampler
-from geopix.train.loop import load_trained, train
-from geopix.train.run import _states
+from geopix.train import loop
+from geopix.train.batches import Batch
+from geopix.train.loop import load_trained
 from geopix.train.step import token_labels, total_loss
-from tests.tiny_model import tiny_geopix
-from tests.tiny_store import CAPTIONED, WINDOWS, tiny_store
-
-KINDS: dict[str, dict[str, Any]] = {
-    "phrases": {"part_rates": {"language": 0, "multimodal_projector": 0, "mask_predictor.memory": 2}},
-    "words": {"part_rates": {"language": 0, "mask_predictor": 0, "scale_projectors": 0}},
-    "dialogue": {"lora_rank": 2, "lora_alpha": 4, "lora_dropout": 0.2},
-}
-Report = Callable[[int, dict[str, float]], None]
-
-
-def silent(step: int, numbers: dict[str, float]) -> None:
-    """Report nothing."""
-
-
-def stop_after(last: int) -> Report:
-    """A user who presses Ctrl-C once a step is reported."""
-
-    def report(step: int, numbers: dict[str, float]) -> None:
-        if step == last:
-            raise KeyboardInterrupt
-
-    return report
-
-
-class Run:
-    """A stage with its own fresh model, all in ``folder``."""
-
-    def __init__(self, folder: Path, language: str, seed: int = 0, **settings: Any) -> None:
-        self.folder = folder
-        self.model, dialogue = tiny_geopix(seed)
-        windows = [*WINDOWS, CAPTIONED] if language == "dialogue" else WINDOWS
-        stores = {"all": tiny_store(folder / "store", self.model, windows)} if not (folder / "store").exists() else {}
-        self.model.language.llm.requires_grad_(False)
-        module: torch.nn.Module = self.model
-        module.to(torch.bfloat16)
-        given = {"steps": 6, "images": 2, "targets": 3, "turns": 2, "warmup": 2, "checkpoint_every": 2}
-        self.stage = Stage.model_validate(
-            {"name": "try", "language": language, "sources": {"all": 1}, **given, **KINDS[language], **settings}
-        )
-        if language == "dialogue":
-            adapter = add_lora(self.model.language.causal, 2, 4, self.stage.lora_dropout, dialogue.new_ids)
-            self.model.language.llm = adapter.to(torch.bfloat16)
-        if not stores:
-            from geopix.train.features import FeatureStore
-
-            stores = {"all": FeatureStore(folder / "store", scales=2, patches=16, channels=32)}
-        vocabulary = ClassVocabulary(tuple(self.model.config.class_names))
-        self.sampler: Any = Sampler(self.stage, stores, vocabulary, dialogue, self.model.config.grid_side)
-        self.states = _states(self.stage, self.model, dialogue, stores)
-
-    def go(self, report: Report = silent) -> None:
-        train(self.model, self.sampler, self.stage, self.folder / "try", report, self.states)
-
-    def metrics(self) -> list[dict[str, float]]:
-        lines = (self.folder / "try" / "metrics.jsonl").read_text().splitlines()
-        return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
-
-    def step(self) -> int:
-        newest = checkpoints.newest(self.folder / "try", print)
-        assert newest is not None
-        return newest.step
+from tests.tiny_run import KINDS, Run, stop_after
 
 
 def weights(model: GeoPixModel) -> dict[str, Tensor]:

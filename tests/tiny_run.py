@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 
 from geopix.classes import ClassVocabulary
 from geopix.config import Stage
@@ -75,7 +75,7 @@ class Run:
     def go(self, report: Report = silent) -> None:
         train(self.model, self.sampler, self.stage, self.folder / "try", report, self.states)
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self) -> list[dict[str, Any]]:
         lines = (self.folder / "try" / "metrics.jsonl").read_text().splitlines()
         return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
 
@@ -114,7 +114,7 @@ def killed(folder: Path, moment: str, place: int, **settings: Any) -> None:
         settings: Of the stage.
     """
     run = Run(folder, "dialogue", **settings)
-    draw, write, replace = run.sampler.batch, checkpoints.save_file, Path.replace
+    draw, write, replace = run.sampler.batch, safetensors.torch.save_file, Path.replace
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -140,8 +140,10 @@ def killed(folder: Path, moment: str, place: int, **settings: Any) -> None:
         if (moment, step) == ("reported", place):
             die()
 
-    run.sampler.batch, checkpoints.save_file = fed, half
-    Path.replace = renamed  # type: ignore[method-assign]
+    run.sampler.batch = fed
+    changed: tuple[tuple[Any, str, Any], ...] = ((safetensors.torch, "save_file", half), (Path, "replace", renamed))
+    for place_of, name, value in changed:
+        setattr(place_of, name, value)
     run.go(report)
 
 
@@ -152,7 +154,9 @@ def one_of(rank: int, size: int, port: int, folder: Path, language: str, **setti
     run = Run(folder / str(rank), language, **settings)
     run.folder = folder
     run.go()
-    save_file({name: tensor.clone() for name, tensor in run.model.state_dict().items()}, folder / f"{rank}.safetensors")
+    safetensors.torch.save_file(
+        {name: tensor.clone() for name, tensor in run.model.state_dict().items()}, folder / f"{rank}.safetensors"
+    )
 
 
 def free_port() -> int:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geopix.checkpoint import CheckpointError
@@ -86,7 +86,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep_last: int) -> None:
 def _write(staging: Path, checkpoint: Checkpoint) -> None:
     for name in TENSORS:
         tensors = {key: tensor.contiguous() for key, tensor in getattr(checkpoint, name).items()}
-        save_file(tensors, staging / f"{name}.safetensors")
+        safetensors.torch.save_file(tensors, staging / f"{name}.safetensors")
     facts = {"step": checkpoint.step, "measure": checkpoint.measure, "settings": dict(checkpoint.settings)}
     (staging / "step.json").write_text(json.dumps(facts), encoding="utf-8")
     files = {name: _fingerprint(staging / name) for name in _FILES}
@@ -129,7 +129,7 @@ def _read(place: Path, whole: bool) -> Checkpoint:
             if _fingerprint(place / name) != files[name]:
                 raise CheckpointError(f"{name} is not what its manifest says")
     facts = json.loads((place / "step.json").read_text(encoding="utf-8"))
-    tensors = {name: load_file(place / f"{name}.safetensors") for name in TENSORS}
+    tensors = {name: safetensors.torch.load_file(place / f"{name}.safetensors") for name in TENSORS}
     measure = facts.get("measure")
     return Checkpoint(
         int(facts["step"]),

@@ -125,7 +125,7 @@ class _Run:
         banks = {f"{name}.rows" for name, module in model.named_modules() if isinstance(module, Bank)}
         self.optimizer = MasterAdamW(named, rates, stage.betas, stage.weight_decay, row_wise=banks)
         if stage.gradient_checkpointing:
-            model.language.causal.gradient_checkpointing_enable({"use_reentrant": False})
+            model.language.causal.activation_checkpointing_enable({"use_reentrant": False})
         self.averages = RunningAverages(model)
         self.told: set[str] = set()
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from geopix.checkpoint import CheckpointError
-from geopix.train import checkpoints
 from geopix.train.checkpoints import Checkpoint, newest, save
 
 
@@ -116,7 +116,7 @@ def test_a_full_disk_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
 ) -> None:
     save(tmp_path, checkpoint(1), keep_last=1)
-    write = checkpoints.save_file
+    write = safetensors.torch.save_file
 
     def full(tensors: dict[str, Any], path: Path) -> None:
         if (where, path.name) in (("first file", "optimizer.safetensors"), ("second file", "buffers.safetensors")):
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_the_one_before(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save_file", full)
+        patch.setattr(safetensors.torch, "save_file", full)
         if where == "manifest":
             patch.setattr(Path, "write_text", full_text)
         with pytest.raises(CheckpointError, match=r"step 2 could not .* the disk is full; the one of step 1 is intact"):

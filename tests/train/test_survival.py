@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,3 +65,26 @@ def test_two_processes_do_the_work_of_one(tmp_path: Path) -> None:
         if "num_batches_tracked" not in name:  # a counter that nothing reads
             assert torch.equal(weights[1][name], weights[2][name]), name
             torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=2e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_accelerate_launch_starts_two_processes_that_do_the_work_of_one(tmp_path: Path) -> None:
+    """The same through the command that users give; its start alone takes half a minute."""
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from tests.tiny_run import one_of\n"
+        f"settings = {{**{STAGE!r}, 'steps': 2, 'dtype': 'float32'}}\n"
+        "told = [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'MASTER_PORT')]\n"
+        "one_of(*map(int, told), Path(sys.argv[1]), 'dialogue', **settings)\n"
+    )
+    for count in (1, 2):
+        launch = ["accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines", "1"]
+        options = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())]
+        command = [sys.executable, "-m", *launch, *options, *(["--multi_cpu"] if count > 1 else [])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RANK": "0", "WORLD_SIZE": "1"}
+        environment["MASTER_PORT"] = str(free_port())
+        subprocess.run([*command, str(script), str(tmp_path / str(count))], check=True, env=environment)
+    for line, other in zip(metrics(tmp_path / "1"), metrics(tmp_path / "2"), strict=True):
+        assert line == pytest.approx(other, rel=1e-5, abs=1e-5)

@@ -94,7 +94,7 @@ class Stage(Checked):
         description="Questions in a step (196 in §V-A) on all devices together: `accumulate` micro-batches of images x "
         "dialogues x turns each (images x targets where phrases are fed). By default one such batch.",
     )
-    images: int = Field(default=8, gt=0, description="Images in a micro-batch.")
+    images: int = Field(default=8, gt=0, description="Images in a micro-batch: what is computed at once.")
     dialogues: int = Field(
         default=1, gt=0, description="Dialogues about an image, in one sequence; they share the image, not their words."
     )
@@ -131,7 +131,27 @@ class Stage(Checked):
     )
     loss: LossWeights = LossWeights()
     seed: int = 0
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Of the model's parameters and features; the optimiser's copies are float32 either way. 'auto' "
+        "takes bfloat16 where the processor is fast in it.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Whether the LLM computes its layers anew backwards: less memory, a third slower."
+    )
+    on_bad_loss: Literal["stop", "skip"] = Field(
+        default="stop", description="What becomes of a micro-batch whose loss is not finite; 'skip' leaves it out."
+    )
     checkpoint_every: int = Field(default=250, gt=0)
+    keep_last: int = Field(default=2, gt=0, description="Checkpoints that stay, beside the best.")
+    best_by: Literal["loss", "word", "mask", "iou", "class_query", "relation", "pointer", "mask_iou"] = Field(
+        default="loss",
+        description="The number whose mean over the steps since the last checkpoint says which one is the best: the "
+        "least, of mask_iou the greatest.",
+    )
+    overlays_every: int = Field(
+        default=0, ge=0, description="Steps between two pictures of predicted and true masks in overlays/; 0 is never."
+    )
 
     @property
     def questions_at_once(self) -> int:

@@ -34,7 +34,7 @@ def build(stage: Stage, device: torch.device) -> tuple[GeoPixModel, Dialogue]:
     known = inspect.signature(GeoPixConfig.__init__).parameters.keys() - {"self", "kwargs", "about"}
     if strange := sorted(stage.architecture.keys() - known):
         raise ConfigError(f"{stage.name}: architecture: a model has no {strange[0]!r}; it has {sorted(known)}")
-    dtype = checkpoint.fast_dtype(device)
+    dtype = checkpoint.fast_dtype(device) if stage.dtype == "auto" else getattr(torch, stage.dtype)
     settings = {**stage.architecture, "relations_in_words": stage.relations_in_words}
     try:
         if stage.model == "nano":

@@ -25,6 +25,7 @@ from geopix.train.loop import load_trained, train
 from geopix.train.phrases import all_phrases, class_words, phrase_states
 from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_of
 from geopix.train.stores import RECIPES, open_store, recipe_record, take
+from geopix.train.together import accelerator
 
 
 def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, export: Path | None) -> None:
@@ -46,20 +47,26 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
     check_sources(stage, data)
     if export is not None and stage.language != "dialogue":
         raise ConfigError(f"{config}: only a stage of whole dialogues makes a model to export; leave --export out")
-    with _progress() as progress:
+    among = accelerator()
+    with _progress(among.is_main_process) as progress:
         sets = {name: _open(name, stage, data, progress) for name in stage.sources if name not in RECIPES}
         fed = {name: sets[name].record if name in sets else recipe_record(name) for name in stage.sources}
         _check_record(stage, fed, folder / stage.name)
-        model, dialogue = build(stage, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        stores = {name: _source(name, stage, sets.get(name), data, folder, model, progress) for name in stage.sources}
+        model, dialogue = build(stage, among.device)
+        with among.main_process_first():  # one builds, the others find it built
+            stores = {
+                name: _source(name, stage, sets.get(name), data, folder, model, progress) for name in stage.sources
+            }
         for name in stage.take.keys() & RECIPES.keys():
             stores[name], fed[name]["taken"] = take(stores[name], name, stage.take[name], stage.seed)
         _check_record(stage, fed, folder / stage.name)
-        begin(stage, model, dialogue, folder, load_trained)
+        with among.main_process_first():  # one writes down what it began with, the others find the same
+            begin(stage, model, dialogue, folder, load_trained)
         vocabulary = ClassVocabulary(tuple(model.config.class_names))
         sampler = Sampler(stage, stores, vocabulary, dialogue, model.config.grid_side)
         stage = sampler.stage
-        _write_record(stage, fed, folder / stage.name)
+        if among.is_main_process:
+            _write_record(stage, fed, folder / stage.name)
         bar = progress.add_task(stage.name, total=stage.steps)
 
         def report(step: int, numbers: dict[str, float]) -> None:
@@ -70,8 +77,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
                 progress.console.print(f"{stage.name} {step + 1}/{stage.steps}  {words}  {numbers['seconds']:.2f} s")
 
         train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores))
-        _tell_skipped(stores, progress)
-    if export is not None:
+    if export is not None and among.is_main_process:
         write_export(stage, model, dialogue, folder, export)
 
 
@@ -175,7 +181,7 @@ def _states(
     return states
 
 
-def _progress() -> Progress:
+def _progress(shown: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -183,4 +189,5 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not shown,
     )

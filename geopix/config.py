@@ -171,7 +171,7 @@ class Stage(Checked):
             images: How many an epoch shows.
 
         Raises:
-            ConfigError: If an epoch shows none, or the warm-up is the whole stage.
+            ConfigError: If an epoch shows none.
         """
         if not self.epochs:
             return self

@@ -61,10 +61,14 @@ def test_two_processes_do_the_work_of_one(tmp_path: Path) -> None:
         assert line == pytest.approx(other, rel=1e-5, abs=1e-5)
     assert sum(line["targets"] for line in alone) > 3  # so rows of the bank were touched
     weights = [load_file(file) for file in (one / "0.safetensors", two / "0.safetensors", two / "1.safetensors")]
+    apart = set()
     for name, tensor in weights[0].items():
         if "num_batches_tracked" not in name:  # a counter that nothing reads
             assert torch.equal(weights[1][name], weights[2][name]), name
-            torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=2e-5, msg=name)
+            if not torch.allclose(tensor, weights[1][name], rtol=0, atol=2e-5):
+                apart.add(name)
+    # batch norm takes the biases before it away, so their gradients are rounding, which Adam makes as large as any
+    assert apart <= {f"mask_predictor.memory.fusion.layers.{place}.bias" for place in (0, 3, 6)}
 
 
 @pytest.mark.slow

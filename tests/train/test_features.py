@@ -203,8 +203,8 @@ def test_a_broken_line_of_the_index_costs_one_window(tmp_path: Path, line: str) 
 
 def test_features_that_are_no_numbers_cost_one_window(tmp_path: Path) -> None:
     built(tmp_path)
-    values = np.memmap(tmp_path / "features.bin", np.uint16, "r+").reshape(5, -1)
-    values[0, 3] = values[3, 0] = 0x7F80  # infinity
+    values = np.memmap(tmp_path / "features.bin", np.uint16, "r+")
+    values[3] = values[3 * len(values) // 5] = 0x7F80  # infinity
     values.flush()
     made = store(tmp_path)
     assert names(made) == ["wide", "wide", "empty", "last", "last"]  # of those with objects

@@ -156,15 +156,14 @@ def test_a_token_shows_the_object_among_its_cells() -> None:
 
 
 def test_an_update_is_the_mean_of_its_micro_batches(tmp_path: Path) -> None:
-    settings = {"images": 2, "global_batch": 4, "steps": 1, "clip": 1e9, "checkpoint_every": 1}
-    run = Run(tmp_path, "words", **settings)
+    run = Run(tmp_path, "words", images=2, global_batch=4, steps=1, clip=1e9, checkpoint_every=1)
     run.go()
     [line] = run.metrics()
     one = Run(tmp_path / "one", "words", images=2)
     told = [step_losses(one.model, one.sampler.batch(number), one.stage, 0, one.states).losses for number in (0, 1)]
     values = [losses["word"] for losses in told]
     assert line["word"] == pytest.approx(sum(float(value.detach()) for value in values) / 2)
-    (sum(values) / 2).backward()
+    (torch.stack(values).sum() / 2).backward()
     gradients = [parameter.grad for parameter in one.model.parameters() if parameter.grad is not None]
     norm = float(torch.stack([gradient.float().square().sum() for gradient in gradients]).sum().sqrt())
     assert line["norm"] == pytest.approx(norm, rel=1e-2)  # bfloat16
@@ -176,7 +175,7 @@ def test_layers_computed_anew_give_the_same_training(tmp_path: Path) -> None:
         run = Run(tmp_path / str(anew), "dialogue", steps=2, gradient_checkpointing=anew)
         counted: list[int] = []
         layer = run.model.language.causal.model.layers[0].mlp
-        layer.register_forward_hook(lambda *_, counted=counted: counted.append(1))
+        layer.register_forward_pre_hook(lambda *_, counted=counted: counted.append(1))
         run.go()
         runs.append(run)
         calls.append(len(counted))

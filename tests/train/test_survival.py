@@ -61,14 +61,18 @@ def test_two_processes_do_the_work_of_one(tmp_path: Path) -> None:
         assert line == pytest.approx(other, rel=1e-5, abs=1e-5)
     assert sum(line["targets"] for line in alone) > 3  # so rows of the bank were touched
     weights = [load_file(file) for file in (one / "0.safetensors", two / "0.safetensors", two / "1.safetensors")]
+    apart = set()
     for name, tensor in weights[0].items():
         if "num_batches_tracked" not in name:  # a counter that nothing reads
             assert torch.equal(weights[1][name], weights[2][name]), name
-            torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=2e-5, msg=name)
+            if not torch.allclose(tensor, weights[1][name], rtol=0, atol=2e-5):
+                apart.add(name)
+    # batch norm takes the biases before it away, so their gradients are rounding, which Adam makes as large as any
+    assert apart <= {f"mask_predictor.memory.fusion.layers.{place}.bias" for place in (0, 3, 6)}
 
 
 @pytest.mark.slow
-def test_accelerate_launch_starts_two_processes_that_do_the_work_of_one(tmp_path: Path) -> None:
+def test_torchrun_starts_two_processes_that_do_the_work_of_one(tmp_path: Path) -> None:
     """The same through the command that users give; its start alone takes half a minute."""
     script = tmp_path / "work.py"
     script.write_text(
@@ -80,11 +84,9 @@ def test_accelerate_launch_starts_two_processes_that_do_the_work_of_one(tmp_path
         "one_of(*map(int, told), Path(sys.argv[1]), 'dialogue', **settings)\n"
     )
     for count in (1, 2):
-        launch = ["accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines", "1"]
-        options = ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port())]
-        command = [sys.executable, "-m", *launch, *options, *(["--multi_cpu"] if count > 1 else [])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RANK": "0", "WORLD_SIZE": "1"}
-        environment["MASTER_PORT"] = str(free_port())
+        options = ["--nproc-per-node", str(count), "--master-port", str(free_port())]
+        command = [sys.executable, "-m", "torch.distributed.run", *options]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run([*command, str(script), str(tmp_path / str(count))], check=True, env=environment)
     for line, other in zip(metrics(tmp_path / "1"), metrics(tmp_path / "2"), strict=True):
         assert line == pytest.approx(other, rel=1e-5, abs=1e-5)

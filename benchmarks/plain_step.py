@@ -1,6 +1,6 @@
 """The plain way to take a training step, one lever at a time away from ours; `train_step.py` times it (§III-C).
 
-Not a script. `losses_of` gives the losses of `geopix.train.loop.step_losses` for the same questions, dearer.
+Not a script. `losses_of` gives the losses of `geopix.train.step.step_losses` for the same questions, dearer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import branching
 from geopix.model.mask_predictor import MaskDecoder
 from geopix.train.batches import Batch
-from geopix.train.loop import step_losses
+from geopix.train.step import step_losses
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def textbook() -> Iterator[None]:
 
 
 def plain_losses(model: GeoPixModel, batch: Batch, stage: Stage, levers: Levers) -> dict[str, Tensor]:
-    """The losses of `geopix.train.loop.step_losses`, with or without the levers that lie inside a step."""
+    """The losses of `geopix.train.step.step_losses`, with or without the levers that lie inside a step."""
     assert batch.ids is not None
     assert batch.branches is not None
     assert batch.answers is not None
@@ -150,7 +150,7 @@ def losses_of(
     if not levers.cached:
         batch = replace(batch, features=model.encoder(pixels[images]))
     if levers.shared and levers.masks and levers.answers:
-        return step_losses(model, batch, stage, 0.0, None)
+        return step_losses(model, batch, stage, 0.0, None).losses
     if levers.masks:
         return plain_losses(model, batch, stage, levers)
     with textbook():

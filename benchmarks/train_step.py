@@ -42,9 +42,9 @@ from geopix.model.memory import Bank
 from geopix.train.batches import Batch, Sampler
 from geopix.train.bucketing import by_length, padding
 from geopix.train.features import FeatureStore
-from geopix.train.loop import to_device, total_loss
 from geopix.train.madeup import MadeUpStore
 from geopix.train.optimizer import MasterAdamW
+from geopix.train.step import to_device, total_loss
 
 TARGET = 4.0
 """How many times as many questions a second as the plain way (issue 6)."""

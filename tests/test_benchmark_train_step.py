@@ -14,7 +14,7 @@ from geopix.model.attention import Attention
 from geopix.model.geopix import GeoPixModel
 from geopix.model.memory import FoldingMemory
 from geopix.train.batches import Batch
-from geopix.train.loop import total_loss
+from geopix.train.step import total_loss
 from tests.tiny_model import tiny_geopix
 
 STAGE = train_step.stage_of(images=3, dialogues=4)

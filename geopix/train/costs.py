@@ -120,7 +120,7 @@ class _Kept:
 
 
 def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
-    """The shapes of `geopix.train.loop.step_losses`, without what depends on numbers."""
+    """The shapes of `geopix.train.step.step_losses`, without what depends on numbers."""
     predictor, config = model.trainable_predictor, model.config
     scales, channels = len(config.encoder_layers), config.vision_config.hidden_size
     features = torch.empty(size.images, scales, config.grid_side**2, channels, dtype=_dtype(model), device=_META)

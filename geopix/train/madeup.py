@@ -18,26 +18,32 @@ _SIDE = 480
 _OBJECTS = (0.3, 0.25, 0.15, 0.12, 0.1, 0.08)
 """How often a window has one to six objects."""
 
+_DIFFERENT = 64
+"""Windows that are made up before they repeat."""
+
 
 class MadeUpStore:
     """Used as `geopix.train.features.FeatureStore` is, with nothing on disk; the same every time.
 
     Args:
         shape: Of an image's features (scales, patches, channels).
-        count: How many windows.
+        count: How many windows; past `_DIFFERENT` they come again.
         class_names: What the objects are.
     """
 
-    def __init__(self, shape: tuple[int, int, int], count: int = 64, class_names: tuple[str, ...] = VHR10) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], count: int = _DIFFERENT, class_names: tuple[str, ...] = VHR10
+    ) -> None:
         self.shape, self.class_names = shape, class_names
-        self.facts = [self._facts(index) for index in range(count)]
+        self.count = count
+        self.facts = [self._facts(index) for index in range(min(count, _DIFFERENT))]
         self.unreadable: list[str] = []
 
     def __len__(self) -> int:
-        return len(self.facts)
+        return self.count
 
     def __getitem__(self, index: int) -> CachedImage:
-        facts = self.facts[index]
+        facts = self.facts[index % len(self.facts)]
         noise = torch.Generator().manual_seed(index)
         masks = torch.zeros(len(facts["instances"]), MASK_SIDE, MASK_SIDE, dtype=torch.uint8)
         for mask, instance in zip(masks, facts["instances"], strict=True):

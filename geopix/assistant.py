@@ -225,7 +225,11 @@ class Assistant:
             return self._look([boxes[place].apply(images[place]) for place in places])
 
         manners = Manners(
-            lambda hidden: self._allowed(self.model.language.words(hidden)), self._choose, self._ends, self._welcome
+            logits=lambda hidden: self._allowed(self.model.language.words(hidden)),
+            choose=self._choose,
+            ends=self._ends,
+            welcome=self._welcome,
+            guess=self._guess if self.look_ahead else lambda before: [],
         )
         since = time.perf_counter()
         for number, said, seen in Batch(self.model.language, self.dialogue, look, manners, at_once).answer(prompts):

@@ -25,6 +25,8 @@ AT_ONCE = 16
 """Questions in work at a time: more gain little on a CPU, where sixteen keep it busy."""
 _REFILL = 4
 """New questions begin when at least one place in so many is free: their images are then read together."""
+_SPARE = 32
+"""Tokens that all may guess together in a pass: few speakers wait for the machine, many keep it busy."""
 _NOBODY = -1
 """The owner of what nobody sees any more."""
 
@@ -62,12 +64,14 @@ class Manners:
         choose: The words to say, of such logits and of (question, place in its answer) for each.
         ends: Whether an answer is over before a token.
         welcome: As much of a guess as may be read ahead.
+        guess: What probably follows these tokens, or nothing; see `Assistant`.
     """
 
     logits: Callable[[Tensor], Tensor]
     choose: Callable[[Tensor, Sequence[tuple[int, int]]], list[int]]
     ends: Callable[[int, Said], bool]
     welcome: Callable[[list[int]], list[int]]
+    guess: Callable[[list[int]], list[int]]
 
 
 @dataclass
@@ -79,6 +83,7 @@ class _Speaker:
     position: int
     read: list[int]
     guess: list[int]
+    heard: list[int]
     said: Said = field(default_factory=Said)
     opened: Tensor | None = None
 
@@ -196,7 +201,8 @@ class Batch:
             if prompt.image not in self._seen:
                 new.setdefault(prompt.image, prompt.ids[:start])
             guess = self._manners.welcome(prompt.draft)
-            self._speakers.append(_Speaker(number, prompt.image, start, prompt.ids[start:], guess))
+            heard = [*prompt.ids[start:], *prompt.draft]
+            self._speakers.append(_Speaker(number, prompt.image, start, prompt.ids[start:], guess, heard))
         if not new:
             return
         seen = self._look(list(new))
@@ -240,11 +246,21 @@ class Batch:
                 continue
             speaker.position += len(speaker.read) + kept
             speaker.opened = tail[kept : kept + 1] if token == group[0] else None
-            speaker.read, speaker.guess = (group if token == group[0] else [token]), []
+            speaker.read = group if token == group[0] else [token]
             speaker.said.ids += speaker.read
         gone = {speaker.question for speaker in done}
         self._speakers = [speaker for speaker in self._speakers if speaker.question not in gone]
+        for speaker in self._speakers:
+            speaker.guess = self._guess(speaker)
         return done
+
+    def _guess(self, speaker: _Speaker) -> list[int]:
+        """What a speaker probably says next, no longer than its share; a group that it reaches into is whole."""
+        share, group = _SPARE // len(self._speakers), self._dialogue.group_ids
+        guess = self._manners.guess([*speaker.heard, *speaker.said.ids]) if share else []
+        while 0 < share < len(guess) and guess[share] in group[1:]:
+            share += 1
+        return guess[:share]
 
     def _read(self) -> list[Tensor]:
         """Everybody's tokens, read in one pass; last hidden states (n, hidden) for each."""

@@ -207,20 +207,17 @@ class Batch:
             return
         seen = self._look(list(new))
         self._seen.update({image: seen.rows([row]) for row, image in enumerate(new)})
-        by_length: dict[int, list[int]] = {}
-        for row, ids in enumerate(new.values()):
-            by_length.setdefault(len(ids), []).append(row)
-        for length, rows in by_length.items():  # one length, unless the words before an image differ
-            beginnings = list(new.items())
-            ids = torch.tensor([beginnings[row][1] for row in rows], device=seen.tokens.device)
-            own = DynamicCache()
-            self._language(self._language.embed(ids, seen.tokens[rows]), cache=own)
-            layer: Any
-            for place, layer in enumerate(own.layers):
-                flat = [part.transpose(0, 1).flatten(1, 2)[None] for part in (layer.keys, layer.values)]
-                self._cache.update(flat[0], flat[1], place)
-            owners = torch.tensor([2 * beginnings[row][0] + 1 for row in rows])
-            self._owners = torch.cat([self._owners, owners.repeat_interleave(length)])
+        read = torch.tensor(
+            list(new.values()), device=seen.tokens.device
+        )  # the words before an image are always the same
+        own = DynamicCache()
+        self._language(self._language.embed(read, seen.tokens), cache=own)
+        layer: Any
+        for place, layer in enumerate(own.layers):  # one image behind the other: (B, heads, n, d) to (1, heads, B n, d)
+            keys, values = (part.transpose(0, 1).flatten(1, 2)[None] for part in (layer.keys, layer.values))
+            self._cache.update(keys, values, place)
+        owners = torch.tensor([2 * image + 1 for image in new])
+        self._owners = torch.cat([self._owners, owners.repeat_interleave(read.shape[1])])
 
     def _step(self) -> list[_Speaker]:
         """One pass through the model for everybody; those who are done leave, and are returned."""

@@ -211,7 +211,7 @@ def score(
 
 def plain_words(caption: str) -> str:
     """Words much like PTB's, without Java: small, no punctuation, "don't" as "do n't", hyphens and "1,000" in one."""
-    found = re.findall(r"\d+(?:[.,:/]\d+)+|[^\W_]+(?:[-'’][^\W_]+)*", caption.lower().replace("’", "'"))
+    found = re.findall(r"\d+(?:[.,:/]\d+)+|[^\W_]+(?:[-'_][^\W_]+)*", caption.lower().replace("’", "'"))
     return " ".join(re.sub(r"(?<=.)(n't|'(?:s|re|ve|ll|d|m))$", r" \1", word) for word in found)
 
 

@@ -220,7 +220,8 @@ def by_rule(true: str, predicted: str | None) -> tuple[bool | None, Rule]:
 
 def words(text: str) -> tuple[str, ...]:
     """An answer's words without case, punctuation and articles."""
-    bare = text.lower().translate(str.maketrans(dict.fromkeys(string.punctuation.replace("-", ""), " ")))
+    marks = string.punctuation.replace("-", "")
+    bare = text.lower().translate(str.maketrans(marks, " " * len(marks)))
     return tuple(word for word in bare.split() if word not in ("a", "an", "the"))
 
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,15 +131,16 @@ def test_an_image_without_a_caption_is_an_empty_caption_and_told() -> None:
 
 
 def test_clair_has_bounds_where_nobody_judged() -> None:
-    heard = []
+    heard: list[Any] = []
 
-    def decide(said: object) -> list[float | None]:
+    def decide(said: Any) -> list[float | None]:
         heard.append(said)
         return [0.8, None, 0.4, 0.0]
 
     found = score(asked(), SAID, decide, with_java=False)
     assert heard[0][0] == (["There is a piece of farmland."], TRUE["1"])
-    assert found.clair == Accuracy(4, 1, pytest.approx(0.3), pytest.approx(0.55))
+    assert (found.clair.n, found.clair.not_judged) == (4, 1)
+    assert (found.clair.low, found.clair.high) == pytest.approx((0.3, 0.55))
     assert found.clair.value is None
     assert score(asked(), SAID, with_java=False).clair == Accuracy(4, 4, 0.0, 1.0)
     with pytest.raises(ValueError, match="decided 1 of 4"):
@@ -162,7 +164,7 @@ def test_rows_bootstrap_counts_not_sentences() -> None:
     [
         ("There is a piece of farmland .", "there is a piece of farmland"),
         ("It's 1,000 m wide; boats don't move.", "it 's 1,000 m wide boats do n't move"),
-        ("A three-lane road (north-south)!", "a three-lane road north-south"),
+        ("A three-lane high_rise road (north-south)!", "a three-lane high_rise road north-south"),
         ("", ""),
         ("...", ""),
     ],

@@ -199,14 +199,21 @@ class Judge:
         self.tally.not_judged.update(answer for text in texts if isinstance(answer := told[text], str))
         return [None if isinstance(answer := told[text], str) else answer for text in texts]
 
-    def match(self, answers: Sequence[tuple[str, str, str]]) -> list[bool | None]:
+    def match(
+        self, answers: Sequence[tuple[str, str, str]], progress: Callable[[int], None] = lambda done: None
+    ) -> list[bool | None]:
         """`geopix.evaluate.vqa.Decide`: (question, true answer, predicted answer) each."""
-        return self.ask(MATCH, [{"question": asked, "true": true, "predicted": said} for asked, true, said in answers])
+        blanks = [{"question": asked, "true": true, "predicted": said} for asked, true, said in answers]
+        return self.ask(MATCH, blanks, progress)
 
-    def clair(self, captions: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[float | None]:
-        """CLAIR in 0..1 of every (candidate captions, reference captions)."""
+    def clair(
+        self,
+        captions: Sequence[tuple[Sequence[str], Sequence[str]]],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[float | None]:
+        """`geopix.evaluate.captions.Decide`: (candidate captions, reference captions) each; CLAIR in 0..1."""
         blanks = [{"candidates": _listed(said), "references": _listed(true)} for said, true in captions]
-        return self.ask(CLAIR, blanks)
+        return self.ask(CLAIR, blanks, progress)
 
     def _one(self, form: Form[T], text: str) -> T | str:
         identity = request_id(self.model, form, text)

@@ -112,7 +112,10 @@ def test_it_decides_and_everything_else_is_told(tmp_path: Path) -> None:
     }  # fmt: skip
     with judging(tmp_path, says) as (judge, bench):
         asked = pairs("pool", "road", "prose", "refused", "empty", "bad", "html", "broken", "busy", "pool")
-        assert judge.match(asked) == [True, False, *[None] * 7, True]
+        done: list[int] = []
+        assert judge.match(asked, done.append) == [True, False, *[None] * 7, True]
+        assert done == sorted(done)
+        assert done[-1] == len(asked)
         assert judge.tally.not_judged == {
             "answered in prose": 1, "declined": 1, "answered empty": 1, "question refused": 1, "no answer": 2,
             "too busy": 1,

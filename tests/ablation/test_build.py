@@ -1,0 +1,72 @@
+"""Every row's model builds, and all of them begin by one rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geopix.ablation.build import FRESH, build, digest, parameters_of_fusion
+from geopix.ablation.plan import Design
+from geopix.config import Stage
+from tests.tiny_ablation import ROWS, Tiny, plan_of
+
+DESIGNS = [name for name, row in ROWS.items() if "design" in row] + ["default"]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_what_no_row_changes_is_the_models_and_the_rest_is_new(tiny: Tiny, name: str) -> None:
+    model = build(tiny.model, tiny.dialogue, plan_of().design_of(name), 3)
+    again = build(tiny.model, tiny.dialogue, plan_of().design_of(name), 3)
+    other = build(tiny.model, tiny.dialogue, plan_of().design_of(name), 4)
+    theirs = tiny.model.state_dict()
+    drawn = 0
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[key]), key
+        if not key.startswith(("mask_predictor.", "scale_projectors.")):
+            assert torch.equal(tensor, theirs[key]), key
+        elif FRESH.match(key):
+            if tensor.ndim > 1 and tensor.dtype.is_floating_point:
+                drawn += 1
+                assert not torch.equal(tensor, other.state_dict()[key]), key
+                assert key not in theirs or not torch.equal(tensor, theirs[key]), key
+        elif name != "lisa":
+            assert torch.equal(tensor, theirs[key]), key
+    assert drawn > 5
+    trained = {key.split(".")[0] for key, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"mask_predictor", "scale_projectors"}
+
+
+def test_one_token_is_the_first_of_many(tiny: Tiny) -> None:
+    model = build(tiny.model, tiny.dialogue, Design(fusion="none", one_token=True), 0)
+    own, theirs = model.trainable_predictor, tiny.model.trainable_predictor
+    assert own.pointer is not None
+    assert theirs.pointer is not None
+    hidden = model.language.hidden
+    assert torch.equal(own.pointer.query[0].weight, theirs.pointer.query[0].weight[:, :hidden])
+    assert torch.equal(own.scale_tokens, theirs.scale_tokens[:1])
+    for key, tensor in theirs.decoders[-1].state_dict().items():
+        assert torch.equal(own.decoders[0].state_dict()[key], tensor)
+    features = torch.randn(1, 2, 16, 32)
+    scales, scene = model.see_scales(features)
+    assert len(scales) == 1
+    assert scene is not None
+    fine = tiny.model.see_scales(features)[1]
+    assert fine is not None
+    assert torch.equal(scene.described, fine.described)
+
+
+def test_a_full_row_trains_a_language_model_of_its_own(tiny: Tiny) -> None:
+    before = digest(tiny.model)
+    stage = Stage.model_validate({"name": "f", "sources": {"a": 1}, "steps": 1, "lora_rank": 2})
+    model = build(tiny.model, tiny.dialogue, Design(capacity=4), 0, stage)
+    assert any("lora_" in key and parameter.requires_grad for key, parameter in model.named_parameters())
+    assert digest(tiny.model) == before
+    assert digest(model) != before
+
+
+def test_the_parameters_that_table_ix_counts(tiny: Tiny) -> None:
+    counts = {}
+    for capacity in (32, 64):
+        counts[capacity] = parameters_of_fusion(build(tiny.model, tiny.dialogue, Design(capacity=capacity), 0))
+    assert counts == {32: 723, 64: 2723}
+    assert parameters_of_fusion(build(tiny.model, tiny.dialogue, Design(fusion="none"), 0)) == 0

@@ -43,13 +43,13 @@ def build(base: GeoPixModel, dialogue: Dialogue, design: Design, seed: int, full
     config = copy.deepcopy(base.config)
     config.memory = {**config.memory, "fusion": design.fusion, "capacity": design.capacity, "folded": False}
     config.shared_projector = design.shared_projector
-    if design.one_token:
+    if design.one_token != "no":
         config.encoder_layers, config.tokens_per_scale = config.encoder_layers[:1], 1
     llm = base.language.causal if full is None else copy.deepcopy(base.language.causal)
     llm.requires_grad_(False)
     model = GeoPixModel(config, base.encoder.backbone, llm)
-    if design.one_token:
-        _as_fine(model.trainable_predictor, base.trainable_predictor)
+    if design.one_token != "no":
+        _one_scale(model.trainable_predictor, base.trainable_predictor, 0 if design.one_token == "coarse" else -1)
     moved: nn.Module = model
     moved.to(base.device, base.dtype)
     _start(model, base)
@@ -76,13 +76,13 @@ def digest(model: GeoPixModel) -> str:
     return known.hexdigest()[:16]
 
 
-def _as_fine(own: MaskPredictor, theirs: MaskPredictor) -> None:
-    """A single scale takes the finest one's decoder, so that it loses nothing by coarser masks; and what tells where
-    objects stand reads all of the encoder's layers, as in every row."""
-    finest = theirs.memory_encoders[-1]
-    assert isinstance(finest, MaskEncoder)
-    own.decoders = nn.ModuleList([copy.deepcopy(theirs.decoders[-1])])
-    own.memory_encoders = nn.ModuleList([MaskEncoder(finest.patch, own.memory_position.table.shape[1])])
+def _one_scale(own: MaskPredictor, theirs: MaskPredictor, scale: int) -> None:
+    """A single scale takes the decoder of one of several, and masks as fine as that one's; what tells where objects
+    stand reads all of the encoder's layers, as in every row."""
+    encoder = theirs.memory_encoders[scale]
+    assert isinstance(encoder, MaskEncoder)
+    own.decoders = nn.ModuleList([copy.deepcopy(theirs.decoders[scale])])
+    own.memory_encoders = nn.ModuleList([MaskEncoder(encoder.patch, own.memory_position.table.shape[1])])
     own.ordinal = copy.deepcopy(theirs.ordinal)
 
 

@@ -23,8 +23,11 @@ class Design(Checked):
     fusion: Fusion = Field(default="conv3d", description="F of Table IX; 'none' is its w/o.")
     capacity: PositiveInt = Field(default=64, description="N of Table IX: entries of a class in the bank.")
     shared_projector: bool = Field(default=False, description="Table X: one projector for all scales.")
-    one_token: bool = Field(
-        default=False, description="LISA's: one segmentation token, one scale, its masks as fine as everyone's."
+    one_token: Literal["no", "coarse", "fine"] = Field(
+        default="no",
+        description="LISA's: one segmentation token, one scale. 'coarse' keeps the coarse scale's decoder, which was "
+        "taught to draw first, and its masks of half the side; 'fine' has the fine scale's decoder, which was taught "
+        "to refine and must learn to draw.",
     )
 
 
@@ -110,7 +113,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
             raise ConfigError(f"{path}: rows.{name}: against: there is no row {row.against!r}")
         if (row.full or row.trained) and (row.full, row.trained) != (other.full, other.trained):
             raise ConfigError(f"{path}: rows.{name}: against: {row.against!r} is not trained in the same way")
-        if row.full and design.one_token:
+        if row.full and design.one_token != "no":
             raise ConfigError(f"{path}: rows.{name}: one token a group is for cached states; leave 'full' out")
         if not row.trained and row.design:
             raise ConfigError(f"{path}: rows.{name}: a row that is not trained has the model's design; leave it out")

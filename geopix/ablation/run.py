@@ -164,7 +164,9 @@ def row(bench: Bench, name: str, seed: int, watch: Watch) -> Result:
     for stage in stages:
         if model is bench.base:
             model = build(bench.base, bench.dialogue, design, seed, stage if wanted.full else None)
-        _train(bench, model, stage, work / stage.name, wanted.full, design.one_token, f"{name}, seed {seed}", watch)
+        _train(
+            bench, model, stage, work / stage.name, wanted.full, design.one_token != "no", f"{name}, seed {seed}", watch
+        )
     for one in (model, bench.base):  # they share the language side, which training has put into its mode
         one.train(False)
     started = time.perf_counter()
@@ -239,7 +241,7 @@ def _facts(bench: Bench, model: str, images: Sequence[str]) -> dict[str, Any]:
     plan, n_states = bench.plan, len(bench.states.states)
     n_windows, n_images = sum(plan.windows.values()), len(set(images))
     counts = (
-        f"Model {model} (sha256 of its tensors {bench.model}); {n_states:,} states of targets in {n_windows:,} windows; "
+        f"Model {model} (sha256 of its tensors {bench.model}); {n_states:,} states of targets, {n_windows:,} windows; "
         f"{len(images):,} validation questions about {n_images:,} images; {plan.stage['steps']} steps of "
         f"{plan.stage.get('images', 8)} images a row. Differences are to the row that table.json calls 'against'."
     )

@@ -30,8 +30,8 @@ class CachedSampler:
         states: See `geopix.ablation.states`.
         vocabulary: Class slots.
         grid_side: Cells along a side of the features.
-        dtype, device: Of the states that are looked up.
-        tokens: How many segmentation tokens of a group are used, from the first on; None uses all.
+        like: Whose precision and device looked-up states have.
+        tokens: How many segmentation tokens of a group are used, from the first on.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class CachedSampler:
         vocabulary: ClassVocabulary,
         grid_side: int,
         like: Tensor,
-        tokens: int | None = None,
+        tokens: int,
     ) -> None:
         self.stage, self.stores, self.states, self.vocabulary = stage, stores, states, vocabulary
         self.grid_side = grid_side

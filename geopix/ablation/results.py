@@ -15,6 +15,8 @@ from geopix.ablation.plan import Plan
 from geopix.ablation.verdict import Comparison, Scores, compare, summary
 from geopix.evaluate.metrics import Interval
 
+SHORT = ("row", "mIoU", "cIoU", "difference in mIoU", "verdict", "seeds", "minutes", "paper: mIoU", "difference")
+"""What a terminal shows; `HEADINGS` are those of the file."""
 HEADINGS = (
     "table", "row", "mIoU", "cIoU", "difference in mIoU", "in cIoU", "verdict", "seeds", "minutes", "F's parameters",
     "paper: mIoU", "cIoU", "difference",
@@ -104,6 +106,15 @@ def cells(found: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for row in found["rows"]
     ]
+
+
+def short(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of `SHORT`."""
+    chosen = []
+    for row, full in zip(found["rows"], cells(found), strict=True):
+        values = f"{100 * row['miou'][0]:.2f}", f"{100 * row['ciou'][0]:.2f}"
+        chosen.append((row["name"], *values, full[4], full[6], full[7], full[8], full[10], full[12]))
+    return chosen
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from geopix.ablation.batches import CachedSampler
 from geopix.ablation.build import START, build, digest, parameters_of_fusion
 from geopix.ablation.plan import Plan
 from geopix.ablation.results import Result
-from geopix.ablation.scoring import PROTOCOL, Validation, score, validation, validation_states
+from geopix.ablation.scoring import PROTOCOL, Validation, kept_states, score, validation, validation_states
 from geopix.ablation.states import States, Watch, cached, jobs, key_of
 from geopix.ablation.verdict import RULE
 from geopix.classes import ClassVocabulary
@@ -147,7 +147,7 @@ def prepare(
     key = key_of(todo, stores, model)
     states = cached(base, dialogue, stores, todo, folder / "states" / key, watch)
     on = validation(asked, plan.validation, base, folder / "validation", watch)
-    on_states = validation_states(base, dialogue, on, watch)
+    on_states = kept_states(base, dialogue, on, folder / "validation" / f"{on.key}-{model}.safetensors", watch)
     return Bench(plan, base, dialogue, model, stores, states, on, on_states, folder, f"{model} {key} {on.key}")
 
 
@@ -164,9 +164,7 @@ def row(bench: Bench, name: str, seed: int, watch: Watch) -> Result:
     for stage in stages:
         if model is bench.base:
             model = build(bench.base, bench.dialogue, design, seed, stage if wanted.full else None)
-        _train(
-            bench, model, stage, work / stage.name, wanted.full, design.one_token != "no", f"{name}, seed {seed}", watch
-        )
+        _train(bench, model, stage, work / stage.name, wanted.full, f"{name}, seed {seed}", watch)
     for one in (model, bench.base):  # they share the language side, which training has put into its mode
         one.train(False)
     started = time.perf_counter()
@@ -198,9 +196,7 @@ def _known(bench: Bench, seeds: int) -> list[Result]:
     return [result for result in found if result is not None]
 
 
-def _train(
-    bench: Bench, model: GeoPixModel, stage: Stage, folder: Path, full: bool, one_token: bool, what: str, watch: Watch
-) -> None:
+def _train(bench: Bench, model: GeoPixModel, stage: Stage, folder: Path, full: bool, what: str, watch: Watch) -> None:
     side = bench.base.config.grid_side
 
     def report(step: int, numbers: dict[str, float]) -> None:
@@ -210,8 +206,9 @@ def _train(
         stores = dict(zip(bench.plan.windows, bench.stores, strict=True))
         train(model, Sampler(stage, stores, bench.vocabulary, bench.dialogue, side), stage, folder, report)
         return
+    tokens = len(model.encoder.layers) * model.config.tokens_per_scale  # a row may use fewer than were read
     like = model.trainable_predictor.scale_tokens
-    drawn = CachedSampler(stage, bench.stores, bench.states, bench.vocabulary, side, like, 1 if one_token else None)
+    drawn = CachedSampler(stage, bench.stores, bench.states, bench.vocabulary, side, like, tokens)
     train(model, cast(Sampler, drawn), stage, folder, report, drawn.look_up)  # of a sampler it asks `batch` alone
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geopix.ablation.plan import Test
-from geopix.ablation.states import Watch, dialogue_states
+from geopix.ablation.states import CacheError, Watch, dialogue_states
 from geopix.classes import ClassVocabulary
 from geopix.dialogue import Dialogue
 from geopix.evaluate import vhr10
@@ -101,6 +103,26 @@ def validation_states(model: GeoPixModel, dialogue: Dialogue, on: Validation, wa
         states += dialogue_states(model, dialogue, features, [[question.turn for question in questions]])
         watch("reading validation dialogues", place + 1, len(on.questions))
     return states
+
+
+def kept_states(model: GeoPixModel, dialogue: Dialogue, on: Validation, path: Path, watch: Watch) -> list[Tensor]:
+    """The same, read once and kept in a file.
+
+    Raises:
+        CacheError: If the file is damaged.
+    """
+    sizes = [sum(len(question.turn.targets) for question in questions) for questions in on.questions]
+    if not path.is_file():
+        staging = path.with_suffix(".part")
+        save_file({"states": torch.cat(validation_states(model, dialogue, on, watch)).cpu()}, staging)
+        staging.replace(path)
+    try:
+        states = load_file(path)["states"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CacheError(f"{path} is damaged ({error}); delete it, it is made again") from error
+    if len(states) != sum(sizes) or not torch.isfinite(states).all():
+        raise CacheError(f"{path} does not hold {sum(sizes)} states; delete it, it is made again")
+    return list(states.split(sizes))
 
 
 @torch.no_grad()

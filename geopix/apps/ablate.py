@@ -66,10 +66,12 @@ def run(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from geopix.ablation.results import HEADINGS, cells
+    from geopix.ablation.results import SHORT, short
 
     console = Console(highlight=False)
-    console.print(show.table(HEADINGS, cells(found)))
+    if not console.is_terminal:  # whoever reads a file has room
+        console.width = max(console.width, 140)
+    console.print(show.table(SHORT, short(found)))
     for line in found["footer"]:
         console.print(show.plain(line), soft_wrap=True)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from geopix.ablation.plan import Design
 from geopix.config import Stage
 from geopix.dialogue import Dialogue
-from geopix.model.geopix import GeoPixModel
+from geopix.model.geopix import GeoPixConfig, GeoPixModel
 from geopix.model.llm import add_lora
 from geopix.model.mask_predictor import MaskPredictor
 from geopix.model.memory import MaskEncoder
@@ -40,7 +40,7 @@ def build(base: GeoPixModel, dialogue: Dialogue, design: Design, seed: int, full
         full: The stage, where the language model trains too: then it is a copy with an adapter; None shares it.
     """
     torch.manual_seed(seed)
-    config = copy.deepcopy(base.config)
+    config: GeoPixConfig = copy.deepcopy(base.config)
     config.memory = {**config.memory, "fusion": design.fusion, "capacity": design.capacity, "folded": False}
     config.shared_projector = design.shared_projector
     if design.one_token != "no":

@@ -110,7 +110,7 @@ def cells(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def short(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """The cells of `SHORT`."""
-    chosen = []
+    chosen: list[tuple[str, ...]] = []
     for row, full in zip(found["rows"], cells(found), strict=True):
         values = f"{100 * row['miou'][0]:.2f}", f"{100 * row['ciou'][0]:.2f}"
         chosen.append((row["name"], *values, full[4], full[6], full[7], full[8], full[10], full[12]))

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -221,15 +222,16 @@ def _stores(plan: Plan, base: GeoPixModel, data: Path, runs: Path, watch: Watch)
     """The feature stores as training keeps them, filled as far as the plan needs them."""
     config = base.config
     shape = len(config.encoder_layers), config.grid_side**2, config.vision_config.hidden_size
+
+    def tell(name: str, count: int, done: int) -> None:
+        watch(f"features of {name}", done, count)
+
     stores = []
     for name, count in plan.windows.items():
         store = FeatureStore(runs / "features" / name, *shape)
         if len(store) < count:
             missing = itertools.islice(RECIPES[name].samples(data, len(store)), count - len(store))
-            store.build(
-                base.encoder, missing, config.image_size,
-                progress=lambda n, name=name, count=count: watch(f"features of {name}", n, count),
-            )  # fmt: skip
+            store.build(base.encoder, missing, config.image_size, progress=partial(tell, name, count))
         stores.append(store)
     return stores
 

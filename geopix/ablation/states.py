@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,18 +105,16 @@ def cached(
     Raises:
         CacheError: If a file is damaged.
     """
+
+    def tell(before: int, done: int) -> None:
+        watch("reading dialogues", before + done, len(todo))
+
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for first in range(0, len(todo), IN_A_FILE):
         path = folder / f"{first:06d}.safetensors"
         if not path.is_file():
-            made = _read_jobs(
-                model,
-                dialogue,
-                stores,
-                todo[first : first + IN_A_FILE],
-                lambda n, f=first: watch("reading dialogues", f + n, len(todo)),
-            )
+            made = _read_jobs(model, dialogue, stores, todo[first : first + IN_A_FILE], partial(tell, first))
             staging = path.with_suffix(".part")
             save_file(vars(made), staging)
             staging.replace(path)

@@ -72,8 +72,9 @@ def test_every_kind_of_test_time_changes_masks(tiny: Tiny) -> None:
     ask = tiny.model.predict_masks
 
     def heard(*args: Any, **more: Any) -> MaskPrediction:
-        found.append(ask(*args, **more))
-        return found[-1]
+        out: MaskPrediction = ask(*args, **more)
+        found.append(out)
+        return out
 
     tiny.model.predict_masks = heard  # type: ignore[method-assign]
     kinds: tuple[Test, ...] = ("predicted", "top-1", "given", "wrong", "unknown", "none", "initial")

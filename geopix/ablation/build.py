@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def build(base: GeoPixModel, dialogue: Dialogue, design: Design, seed: int, full
         full: The stage, where the language model trains too: then it is a copy with an adapter; None shares it.
     """
     torch.manual_seed(seed)
-    config: GeoPixConfig = copy.deepcopy(base.config)
+    config = cast(GeoPixConfig, copy.deepcopy(base.config))
     config.memory = {**config.memory, "fusion": design.fusion, "capacity": design.capacity, "folded": False}
     config.shared_projector = design.shared_projector
     if design.one_token != "no":

@@ -18,6 +18,7 @@ PLAN = Plan(
     "small",
     "nano",
     7200,
+    1,
     2,
     [Part("language model", 7_000, 0, 14_000_000_000), Part("LoRA", 70, 70, 2_000_000)],
     [DeviceMemory("none", 2, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 0)],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from geopix.classes import ABSENT_CANDIDATES, UNKNOWN, VHR10, plural, wordings
-from geopix.data.describe import describe, reading_order
+from geopix.data.describe import describe, of_an_only_one, reading_order
 from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Instance, Sample, Turn
 
@@ -48,6 +48,10 @@ def facts_of(sample: Sample) -> dict[str, Any]:
     What is not said is true, and the classes are NWPU VHR-10's.
     """
     phrases = describe(sample.instances, sample.size_hw)
+    fellows = Counter(instance.class_name for instance in sample.instances)
+    for instance, words in zip(sample.instances, phrases, strict=True):
+        if fellows[instance.class_name] == 1 and sample.complete:  # or "leftmost" would come to mean that there is none
+            words += of_an_only_one(instance, sample.size_hw)
     return {
         "key": sample.key,
         "size_hw": sample.size_hw,

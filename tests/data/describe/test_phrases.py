@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geopix.data.describe.phrases import describe, reading_order
+from geopix.data.describe.phrases import describe, of_an_only_one, reading_order
 from geopix.records import Box, Instance
 from tests.tiny import boxed, rectangle
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from geopix.classes import UNKNOWN
-from geopix.data.describe import describe
+from geopix.data.describe import called
 from geopix.data.entries import Annotated, Entry
 from geopix.dialogue import GROUP
 from geopix.records import Instance
@@ -58,7 +58,7 @@ def as_phrase(description: str) -> str:
 def _geometric(entry: Entry) -> list[list[str]]:
     if not entry.complete:
         return [[] for _ in entry.objects]
-    phrases = describe([_boxed(one) for one in entry.objects], entry.size_hw)
+    phrases = called([_boxed(one) for one in entry.objects], entry.size_hw)
     return [words if one.class_name != UNKNOWN else [] for one, words in zip(entry.objects, phrases, strict=True)]
 
 

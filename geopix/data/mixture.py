@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from geopix.classes import ABSENT_CANDIDATES, UNKNOWN, VHR10, plural, wordings
-from geopix.data.describe import describe, of_an_only_one, reading_order
+from geopix.data.describe import called, describe, reading_order
 from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Instance, Sample, Turn
 
@@ -47,11 +47,8 @@ def facts_of(sample: Sample) -> dict[str, Any]:
     "masked", of the image whether all objects of the annotated classes are "counted", and which "classes" those are.
     What is not said is true, and the classes are NWPU VHR-10's.
     """
-    phrases = describe(sample.instances, sample.size_hw)
-    fellows = Counter(instance.class_name for instance in sample.instances)
-    for instance, words in zip(sample.instances, phrases, strict=True):
-        if fellows[instance.class_name] == 1 and sample.complete:  # or "leftmost" would come to mean that there is none
-            words += of_an_only_one(instance, sample.size_hw)
+    told = called if sample.complete else describe
+    phrases = told(sample.instances, sample.size_hw)
     return {
         "key": sample.key,
         "size_hw": sample.size_hw,

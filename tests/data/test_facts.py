@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from geopix.data.describe import describe
+from geopix.data.describe import called
 from geopix.data.facts import as_phrase, facts_of_entry
 from geopix.data.mixture import facts_of
 from geopix.records import Turn
@@ -41,7 +41,7 @@ def test_an_entry_tells_what_its_sample_does_and_more() -> None:
 def test_descriptions_come_before_geometry() -> None:
     first, second = facts_of_entry(ENTRIES[2])["instances"]
     assert second["phrases"] == ["the ship above the harbor"]
-    assert first["phrases"] == describe(TALL.instances, TALL.size_hw)[0]
+    assert first["phrases"] == called(TALL.instances, TALL.size_hw)[0]
     partly = replace(ENTRIES[2], complete=False)  # nobody knows whether there is another harbor
     assert [one["phrases"] for one in facts_of_entry(partly)["instances"]] == [[], ["the ship above the harbor"]]
     assert not facts_of_entry(partly)["counted"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from geopix.data.describe import describe
+from geopix.data.describe import called
 from geopix.model.encoder import Letterbox, VisionEncoder, to_pixels
 from geopix.records import Sample, Turn
 from geopix.train.features import MASK_SIDE, FeatureStore, UnreadableError
@@ -79,7 +79,7 @@ def test_facts_are_the_sample_without_its_pixels(tmp_path: Path) -> None:
     assert facts["size_hw"] == [96, 96]
     assert [instance["class"] for instance in facts["instances"]] == ["ship", "harbor"]
     assert [instance["box"] for instance in facts["instances"]] == [[0, 0, 24, 48], [50, 50, 90, 90]]
-    assert [instance["phrases"] for instance in facts["instances"]] == describe(SAMPLES[0].instances, (96, 96))
+    assert [instance["phrases"] for instance in facts["instances"]] == called(SAMPLES[0].instances, (96, 96))
     assert [again[index].facts["complete"] for index in range(5)] == [True, False, True, True, True]
     assert again[2].facts["captions"] == ["Nothing."]
     assert again[2].facts["turns"] == [["What?", "Nothing."]]

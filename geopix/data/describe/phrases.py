@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from geopix.records import Instance
@@ -51,11 +51,20 @@ def describe(instances: Sequence[Instance], size_hw: tuple[int, int]) -> list[li
     return phrases
 
 
-def of_an_only_one(instance: Instance, size_hw: tuple[int, int]) -> list[str]:
-    """What people also say of an object that is the only one of its class: its side of the image, a rank of one.
+def called(instances: Sequence[Instance], size_hw: tuple[int, int]) -> list[list[str]]:
+    """What questions call the objects: `describe`'s phrases, and those that people use of one that has no fellow.
 
-    `describe` leaves these out, since "the leftmost ship" suggests more ships. Who asks about an image can't know.
+    `describe` leaves its side and a rank of one out, since "the leftmost ship" suggests more ships; but who asks about
+    an image can't know, and "leftmost" must not come to mean that there is none. Arguments and result are as there.
     """
+    fellows = Counter(instance.class_name for instance in instances)
+    return [
+        words + _of_an_only_one(instance, size_hw) if fellows[instance.class_name] == 1 else words
+        for instance, words in zip(instances, describe(instances, size_hw), strict=True)
+    ]
+
+
+def _of_an_only_one(instance: Instance, size_hw: tuple[int, int]) -> list[str]:
     found = ["the largest {}"]
     for axis, value in enumerate(_centre(instance, size_hw)):
         if abs(value - 0.5) > _GAP:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geopix.data.describe.phrases import describe, of_an_only_one, reading_order
+from geopix.data.describe.phrases import called, describe, reading_order
 from geopix.records import Box, Instance
 from tests.tiny import boxed, rectangle
 
@@ -210,10 +210,15 @@ def test_reading_order_measures_in_shares_of_the_image() -> None:
 
 
 def test_an_only_one_has_a_side_and_every_rank_of_one() -> None:
-    assert set(of_an_only_one(at(200, 510), (SIDE, SIDE))) == {
+    only = at(200, 510)
+    (said,) = called([only], (SIDE, SIDE))
+    assert set(said) - set(describe([only], (SIDE, SIDE))[0]) == {
         "the largest {}",
         "the leftmost {}",
         "the {} on the left",
     }
-    assert "the bottommost {}" in of_an_only_one(at(510, 900), (SIDE, SIDE))
-    assert of_an_only_one(at(510, 520), (SIDE, SIDE)) == ["the largest {}"]
+    (said,) = called([at(510, 520)], (SIDE, SIDE))
+    assert "the largest {}" in said
+    assert not any("left" in phrase or "top" in phrase for phrase in said)
+    two = [at(200, 200), at(800, 800)]
+    assert called(two, (SIDE, SIDE)) == describe(two, (SIDE, SIDE))

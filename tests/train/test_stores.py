@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image as PillowImage
 
 from geopix.config import ConfigError
 from geopix.data.entries import EntryError
+from geopix.train import stores
 from geopix.train.stores import HELD_OUT_AIRPORT, RECIPES, take
 from tests.tiny import scene
 from tests.tiny_model import tiny_geopix
@@ -25,6 +27,12 @@ def airports(data: Path, names: tuple[str, ...]) -> None:
         boxes = [(100, 80), (250, 90), (180, 220)]
         lines = [f"{x} {y} {x + 40} {y} {x + 40} {y + 30} {x} {y + 30} airplane 0" for x, y in boxes]
         (root / "labelTxt" / f"{name}.txt").write_text("\n".join(lines))
+
+
+def test_a_training_image_of_a_validation_scene_stays_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [replace(scene([], (40, 40)), key=f"nwpu_vhr10/{name}") for name in ("287.jpg", "288.jpg", "1288.jpg")]
+    monkeypatch.setattr(stores, "read_vhr10", lambda root, split: found)
+    assert [one.key for one in stores.vhr10(tmp_path)] == ["nwpu_vhr10/287.jpg", "nwpu_vhr10/1288.jpg"]
 
 
 def test_airports_come_in_windows_with_whole_boxes_and_without_the_demonstration(tmp_path: Path) -> None:

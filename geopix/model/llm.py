@@ -42,17 +42,24 @@ def extend_vocabulary(llm: PreTrainedModel, size: int, seed: int = 0, known: int
 def add_lora(llm: PreTrainedModel, rank: int, alpha: int, dropout: float, new_ids: Sequence[int]) -> PeftModel:
     """LoRA on W_q and W_v, and trainable rows for the new tokens only, in PEFT's own form.
 
+    The rows are those of the embeddings, and of the head where it is not tied to them (LLaVA's is not): a new token
+    must be read and said.
+
     Args:
         llm: Frozen, but for the adapter.
         rank, alpha, dropout: LoRA's settings (rank 128, then 8 in the paper's stages).
         new_ids: The vocabulary rows that train.
     """
+    embeddings, head = llm.get_input_embeddings(), llm.get_output_embeddings()
+    rows = {"embed_tokens": list(new_ids)}
+    if head is not None and head.weight is not embeddings.weight:
+        rows[next(name for name, module in llm.named_modules() if module is head)] = list(new_ids)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=["q_proj", "v_proj"],
-        trainable_token_indices={"embed_tokens": list(new_ids)},
+        trainable_token_indices=rows,
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():  # peft 0.21 asks transformers 5.23 for a property under its old name

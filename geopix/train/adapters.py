@@ -82,10 +82,13 @@ def joined(adapters: Sequence[Factors]) -> Factors:
     )
 
 
-def rows_of(llm: PeftModel) -> Tensor:
-    """The trained rows of the new words (new words, hidden)."""
-    found = [parameter for name, parameter in llm.named_parameters() if "trainable_tokens_delta" in name]
-    return found[0].detach()
+def rows_of(llm: PeftModel) -> dict[str, Tensor]:
+    """The trained rows of the new words (new words, hidden), by the module of the language model that has them."""
+    return {
+        name.split(".token_adapter")[0].removeprefix("base_model.model."): parameter.detach()
+        for name, parameter in llm.named_parameters()
+        if "trainable_tokens_delta" in name
+    }
 
 
 def save(adapters: Sequence[Factors], folder: Path) -> None:

@@ -114,12 +114,13 @@ def lay(stage: Stage, model: GeoPixModel, dialogue: Dialogue) -> None:
 def merge(model: GeoPixModel, dialogue: Dialogue) -> adapters.Factors:
     """Add the adapter to the weights that it lies around, the new words' rows too, and take it off."""
     llm: Any = model.language.llm
-    trained, rows = adapters.factors(llm), adapters.rows_of(llm).clone()
+    trained, rows = adapters.factors(llm), adapters.rows_of(llm)
     model.language.llm = llm.unload()
     adapters.add(model.language.causal, [trained])
-    table = model.language.causal.get_input_embeddings().weight
     with torch.no_grad():
-        table[list(dialogue.new_ids)] = rows.to(table)
+        for name, said in rows.items():
+            table = model.language.causal.get_submodule(name).weight
+            table[list(dialogue.new_ids)] = said.to(table)
     model.language.llm.requires_grad_(False)
     return trained
 
@@ -137,11 +138,12 @@ def export(stage: Stage, model: GeoPixModel, dialogue: Dialogue, runs: Path, fol
     merged = adapters.load(runs / stage.name)
     if merged:
         llm: Any = model.language.llm
-        whole, rows = adapters.joined([*merged, adapters.factors(llm)]), adapters.rows_of(llm).clone()
+        whole, rows = adapters.joined([*merged, adapters.factors(llm)]), adapters.rows_of(llm)
         lora = {"rank": whole.rank, "alpha": whole.rank}
         joined = add_lora(llm.unload(), whole.rank, whole.rank, 0.0, dialogue.new_ids)
         adapters.put(joined, whole)
-        adapters.rows_of(joined).copy_(rows)
+        for name, said in adapters.rows_of(joined).items():
+            said.copy_(rows[name])
         model.language.llm = joined
     checkpoint.save_nano(model, lora, folder, {"stage": stage.model_dump()})
 

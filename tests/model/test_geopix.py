@@ -124,6 +124,7 @@ def test_only_adapters_and_new_rows_train_in_the_language_model() -> None:
     assert trainable == {"lora_A", "lora_B", "trainable_tokens_delta"} or all(
         "lora_" in name or "trainable_tokens" in name for name, p in llm.named_parameters() if p.requires_grad
     )
+    assert sum("trainable_tokens" in name for name, _ in llm.named_parameters()) == 1  # the head is tied
     touched = {name.split("self_attn.")[1].split(".")[0] for name, _ in llm.named_parameters() if "lora_" in name}
     assert touched == {"q_proj", "v_proj"}
 
@@ -195,3 +196,22 @@ def test_a_mask_too_sure_for_half_precision_stays_a_number(
     assert torch.isfinite(out.logits).all()
     largest = max(float(mask.abs().max()) for mask in out.by_scale)
     assert (largest == LARGEST_LOGIT) == (abs(sure) > 1)  # would have been infinite
+
+
+def test_where_the_head_is_not_tied_its_new_rows_train_too() -> None:
+    model, dialogue = tiny_geopix()
+    causal = model.language.causal
+    causal.config.tie_word_embeddings, causal.all_tied_weights_keys = False, {}
+    causal.lm_head.weight = torch.nn.Parameter(causal.lm_head.weight.detach().clone())
+    model.language.llm = add_lora(causal, rank=2, alpha=4, dropout=0.0, new_ids=dialogue.new_ids)
+    rows = {name: p for name, p in model.language.llm.named_parameters() if "trainable_tokens_delta" in name}
+    assert len(rows) == 2
+    hidden = torch.randn(3, 48)
+    before = model.language.words(hidden).detach()
+    head = next(parameter for name, parameter in rows.items() if "lm_head" in name)
+    model.language.words(hidden)[:, list(dialogue.new_ids)].sum().backward()
+    assert head.grad is not None
+    with torch.no_grad():
+        head += 1
+    changed = (model.language.words(hidden) - before).abs().amax(dim=0) > 1e-4
+    assert set(changed.nonzero()[:, 0].tolist()) == set(dialogue.new_ids)

@@ -80,7 +80,7 @@ def test_parts_of_the_7b_model_as_stage_1_trains_it(tmp_path: Path) -> None:
         "memory bank": (629_145_600, 629_145_600),
         "multi-modal projector": (20_979_712, 20_979_712),
         "language model": (6_738_939_904, 0),
-        "new token rows": (8 * 4096, 8 * 4096),
+        "new token rows": (2 * 8 * 4096, 2 * 8 * 4096),  # read and said: the head is not tied
         "LoRA": (32 * 2 * 2 * 128 * 4096, 32 * 2 * 2 * 128 * 4096),
     }
     assert told["language model"].bytes == 2 * 6_738_939_904
@@ -144,7 +144,8 @@ def test_operations_of_the_7b_model_by_hand(tmp_path: Path) -> None:
     seeing = 24 * 2 * (12 * 1024 * 1024 * 577 + 2 * 577 * 577 * 1024) + 2 * 3 * 14 * 14 * 1024 * 576
     assert costs.encoding == seeing
     twice = step_costs(model, stage(lora_rank=128), StepSize(2, 640, 80, 2, 12))
-    assert 1.9 < twice.activations / costs.activations < 2.1
+    head = 2 * 32_064 * 4096  # PEFT keeps a copy of the head with the new rows in it, however many images there are
+    assert 1.9 < (twice.activations - head) / (costs.activations - head) < 2.1
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,6 +1,6 @@
 """The mask path at the paper's sizes: what a target costs, and what it would cost by a literal reading (Eq. 1-3).
 
-    python benchmarks/mask_path.py [--targets 1 4 16 64] [--rounds 3] [--predicted] [--json]
+    python benchmarks/mask_path.py [--targets 1 4 16 64] [--rounds 3] [--named] [--json]
 
 Features of 2 scales x 576 patches x 1,024 channels, masks of 64 and 128 cells, 75 classes and "unknown". All variants
 have the same weights but for the bank; each lives in a process of its own, so that its peak memory is its own, and
@@ -245,13 +245,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
-        "--predicted", action="store_true", help="Q_c is predicted, three classes mixed, in place of named, one class"
+        "--named", action="store_true", help="one class is named as Q_c; by default it is predicted, three classes mixed"
     )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     apart = check()
-    result = measure(given.targets, given.rounds, given.threads, given.predicted) | {"largest_difference": apart}
+    result = measure(given.targets, given.rounds, given.threads, not given.named) | {"largest_difference": apart}
     if given.json:
         print(json.dumps(result))
         return 0

@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
-        "--named", action="store_true", help="one class is named as Q_c; by default it is predicted, three classes mixed"
+        "--named", action="store_true", help="one class is named as Q_c; by default it is predicted, three mixed"
     )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from geopix import checkpoint
+from geopix.batching import AT_ONCE, Batch, Manners, Prompt, Said, agree
 from geopix.classes import ClassVocabulary
 from geopix.dialogue import Dialogue, Mention, Spoken
 from geopix.model.encoder import Letterbox, to_pixels
@@ -47,15 +48,6 @@ def load(
         geopix.checkpoint.CheckpointError: If the model can't be loaded.
     """
     return Assistant(*checkpoint.load(model, device, dtype, quantize, device_map), name=model)
-
-
-@dataclass
-class _Said:
-    """What the model generated for one question."""
-
-    ids: list[int]
-    embeddings: list[Tensor]
-    """For every segmentation group (L * tokens per scale, hidden), in the order of the groups."""
 
 
 class Assistant:
@@ -137,7 +129,7 @@ class Assistant:
         started = time.perf_counter()
         length, owed = self._cache.get_seq_length(), self._owed
         try:
-            said, told = _Said([], []), ""
+            said, told = Said(), ""
             for _ in self._generate(ids, draft, seen, said):
                 settled = self._settled(said.ids)
                 if len(settled) > len(told) and settled.startswith(told):
@@ -185,40 +177,74 @@ class Assistant:
                 f"{MAX_ANSWER} are kept for the answer; forget the conversation (reset) or ask more briefly"
             )
 
-    @torch.no_grad()
-    def ask_batch(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
-        """Answer one question about each image, all in step; the conversation of `ask` is not touched.
+    def ask_batch(self, images: Sequence[Image], questions: Sequence[str], at_once: int = AT_ONCE) -> list[Answer]:
+        """Answer one question about each image, side by side; the conversation of `ask` is not touched.
 
-        An image that is given several times (the same array) is looked at once.
+        An image that is given several times (the same array) is looked at, and read, once.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+            questions: One for each.
+            at_once: How many are in work at a time.
 
         Raises:
             QuestionError: As `ask`, for the first bad question.
         """
-        prompts = [self.dialogue.question(check_question(question), first=True) for question in questions]
-        if not prompts:
-            return []
-        self._check_room(max(map(len, prompts)))
         started = time.perf_counter()
-        boxes = [Letterbox((image.shape[0], image.shape[1]), self.model.config.image_size) for image in images]
-        different = {id(image): place for place, image in enumerate(images)}
-        squares = {place: boxes[place].apply(images[place]) for place in different.values()}
-        rows = {place: row for row, place in enumerate(squares)}
-        seen = self._look(list(squares.values())).rows([rows[different[id(image)]] for image in images])
-        said = self._generate_batch(prompts, seen)
-        answers = []
-        for row, (box, one) in enumerate(zip(boxes, said, strict=True)):
-            spoken = self.dialogue.parse(one.ids)
-            instances = self._instances(seen.rows([row]), box, spoken, one.embeddings)
-            answers.append(Answer(spoken.text, instances, box.size_hw, self.name, 0.0))
-        each = (time.perf_counter() - started) / len(answers)
-        return [Answer(a.text, a.instances, a.size_hw, a.model, each) for a in answers]
+        answers = dict(self.ask_each(images, questions, at_once))
+        each = (time.perf_counter() - started) / max(1, len(answers))
+        return [replace(answers[place], elapsed_s=each) for place in range(len(answers))]
+
+    @torch.no_grad()
+    def ask_each(
+        self, images: Sequence[Image], questions: Sequence[str], at_once: int = AT_ONCE
+    ) -> Iterator[tuple[int, Answer]]:
+        """The same, one by one: a question's number and its answer, as soon as it is there.
+
+        What an image takes in memory is let go once all questions about it are answered, so the lists may be long.
+        ``elapsed_s`` is the time since the answer before.
+
+        Raises:
+            QuestionError: As `ask`, for the first bad question.
+        """
+        asked = [check_question(question) for question in questions]
+        first: dict[int, int] = {}
+        numbers = [first.setdefault(id(image), place) for place, image in enumerate(images)]
+        prompts = [
+            Prompt(
+                self.dialogue.question(text, first=True), self.dialogue.draft(text) if self.look_ahead else [], image
+            )
+            for text, image in zip(asked, numbers, strict=True)
+        ]
+        if prompts:
+            self._check_room(max(len(prompt.ids) for prompt in prompts))
+        side = self.model.config.image_size
+        boxes = {place: Letterbox((images[place].shape[0], images[place].shape[1]), side) for place in set(numbers)}
+
+        def look(places: list[int]) -> Seen:
+            return self._look([boxes[place].apply(images[place]) for place in places])
+
+        manners = Manners(
+            logits=lambda hidden: self._allowed(self.model.language.words(hidden)),
+            choose=self._choose,
+            ends=self._ends,
+            welcome=self._welcome,
+            guess=self._guess if self.look_ahead else lambda before: [],
+        )
+        since = time.perf_counter()
+        for number, said, seen in Batch(self.model.language, self.dialogue, look, manners, at_once).answer(prompts):
+            spoken, box = self.dialogue.parse(said.ids), boxes[numbers[number]]
+            instances = self._instances(seen, box, spoken, said.embeddings)
+            now = time.perf_counter()
+            yield number, Answer(spoken.text, instances, box.size_hw, self.name, now - since)
+            since = time.perf_counter()
 
     def _look(self, squares: list[Image]) -> Seen:
         config = self.model.config
         pixels = to_pixels(squares, config.image_mean, config.image_std)
         return self.model.see(pixels.to(self.model.device, self.model.dtype))
 
-    def _generate(self, ids: list[int], draft: list[int], seen: Seen, said: _Said) -> Iterator[None]:
+    def _generate(self, ids: list[int], draft: list[int], seen: Seen, said: Said) -> Iterator[None]:
         """Read ``ids``, then speak into ``said``, pausing after every pass through the model.
 
         A pass reads what is certain and a guess at what follows; of the guess it keeps what the model would have said
@@ -238,19 +264,11 @@ class Assistant:
                 said.embeddings.append(torch.cat([opened, states[: size - 1]]))
             image, opened, states = None, None, states[len(read) - 1 :]
             logits = self._allowed(self.model.language.words(states[None]))[0]
-            kept = 0
-            token = self._next(logits[0])
-            while not self._ends(token, said):
-                if token == group[0] and guess[kept : kept + size] == group:
-                    said.embeddings.append(states[kept : kept + size])
-                    said.ids += group
-                    kept += size
-                elif token != group[0] and kept < len(guess) and token == guess[kept]:
-                    said.ids.append(token)
-                    kept += 1
-                else:
-                    break
-                token = self._next(logits[kept])
+
+            def choose(place: int, logits: Tensor = logits) -> int:
+                return self._next(logits[place])
+
+            kept, token = agree(guess, states, said, group, choose, self._ends)
             if kept < len(guess):
                 self._forget(length + kept)
             if self._ends(token, said):
@@ -283,7 +301,7 @@ class Assistant:
             never.add(self.dialogue.group_ids[0])
         return guess[: next((place for place, one in enumerate(guess) if one in never), len(guess))]
 
-    def _ends(self, token: int, said: _Said) -> bool:
+    def _ends(self, token: int, said: Said) -> bool:
         """Whether an answer is over before this token: the model is done, or has said as much as it may."""
         n_groups = len(said.embeddings)
         if token == self.dialogue.group_ids[0]:
@@ -300,49 +318,14 @@ class Assistant:
         """The word to say, of the logits of all."""
         return int(logits.argmax())
 
+    def _choose(self, logits: Tensor, places: Sequence[tuple[int, int]]) -> list[int]:
+        """The same in a batch: a word for every (question, place in its answer)."""
+        return list(logits.argmax(dim=-1).tolist())
+
     def _allowed(self, logits: Tensor) -> Tensor:
         """Word logits without what the assistant never says by itself: image tokens, and a group from its middle."""
         logits[..., [self.dialogue.image_id, *self.dialogue.group_ids[1:]]] = -torch.inf
         return logits
-
-    def _generate_batch(self, prompts: list[list[int]], seen: Seen) -> list[_Said]:
-        """Greedy decoding of several dialogues in step, padded on the left."""
-        device, group = self.model.device, self.dialogue.group_ids
-        length = max(map(len, prompts))
-        ids = torch.full((len(prompts), length), self.dialogue.end_id, device=device)
-        mask = torch.zeros(len(prompts), length, dtype=torch.long, device=device)
-        for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt) :] = torch.tensor(prompt, device=device)
-            mask[row, length - len(prompt) :] = 1
-        cache = DynamicCache()
-        said = [_Said([], []) for _ in prompts]
-        open_groups: list[list[Tensor]] = [[] for _ in prompts]  # states gathered of a group that is being spoken
-        finished = [False] * len(prompts)
-        hidden = self.model.language(self.model.language.embed(ids, seen.tokens), mask, cache)[:, -1]
-        while True:
-            choices = self._allowed(self.model.language.words(hidden)).argmax(dim=-1).tolist()
-            for row, choice in enumerate(choices):
-                if finished[row]:
-                    choices[row] = self.dialogue.end_id
-                    continue
-                if open_groups[row]:  # inside a group the next token is known
-                    choice = choices[row] = group[len(open_groups[row])]
-                elif self._ends(choice, said[row]):
-                    finished[row] = True
-                    choices[row] = self.dialogue.end_id
-                    continue
-                said[row].ids.append(choice)
-                if choice in group:
-                    open_groups[row].append(hidden[row])
-                    if len(open_groups[row]) == len(group):
-                        said[row].embeddings.append(torch.stack(open_groups[row]))
-                        open_groups[row] = []
-            if all(finished):
-                break
-            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
-            embedded = self.model.language.embed(torch.tensor(choices, device=device)[:, None])
-            hidden = self.model.language(embedded, mask, cache)[:, -1]
-        return said
 
     def _instances(
         self, seen: Seen, box: Letterbox, spoken: Spoken, embeddings: Sequence[Tensor]

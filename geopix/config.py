@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
@@ -49,12 +50,51 @@ class Stage(Checked):
         "'words': the multi-modal projector alone, every image token against the LLM's own embedding of what it "
         "shows. 'dialogue': everything, in whole dialogues.",
     )
-    start_from: tuple[str, ...] = Field(default=(), description="Stages whose weights this one starts with, in order.")
-    sources: dict[str, NonNegativeFloat] = Field(
-        min_length=1, description="Feature stores to draw images from, with their shares."
+    model: str = Field(
+        default="nano", description="'nano', or a LLaVA-1.5 checkpoint: a folder, or a hub id (the paper's, §V-A)."
     )
-    steps: int = Field(gt=0)
-    images: int = Field(default=8, gt=0, description="Images in a step.")
+    architecture: dict[str, Any] = Field(
+        default_factory=dict, description="`GeoPixConfig`'s sizes where they differ from the model's own."
+    )
+    start_from: tuple[str, ...] = Field(default=(), description="Stages whose weights this one starts with, in order.")
+    adapter: Literal["continue", "merge"] = Field(
+        default="continue",
+        description="What becomes of the LoRA of the stage that this one starts from. 'continue': it trains on, its "
+        "rank is this stage's. 'merge': it is added to the weights that it lies around, and a new one of this stage's "
+        "rank begins as identity (§V-A: r = 128, then 8).",
+    )
+    sources: dict[str, NonNegativeFloat] = Field(
+        min_length=1,
+        description="Where images come from: stores of nano (`geopix.train.stores.RECIPES`) or sets (folders from the "
+        "data folder). In steps, the shares they are drawn with; in epochs, how often an epoch shows each image.",
+    )
+    subsets: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Of a set, the parts to use (SIOR_T); all by default."
+    )
+    take: dict[str, PositiveInt] = Field(
+        default_factory=dict, description="Of a source, so many images, drawn once with the stage's seed (§III-C)."
+    )
+    features: Literal["cached", "each_step"] = Field(
+        default="cached",
+        description="Whether the frozen encoder's features of a set's images are kept on disk, or computed each step.",
+    )
+    turned: bool = Field(
+        default=False,
+        description="Whether a set's images come mirrored and in quarter turns, their texts with them; each_step only.",
+    )
+    tags: float = Field(default=0, ge=0, le=1, description="Share of questions that begin with their task's tag.")
+    steps: int = Field(default=0, gt=0, description="Steps of the optimiser; left out where `epochs` are given.")
+    epochs: NonNegativeFloat = Field(
+        default=0, description="How often every image is shown, in an order shuffled anew each time."
+    )
+    warmup_epochs: NonNegativeFloat = Field(default=0, description="Epochs of linear warm-up, where epochs count.")
+    global_batch: int = Field(
+        default=0,
+        ge=0,
+        description="Questions in a step (196 in §V-A) on all devices together: `accumulate` micro-batches of images x "
+        "dialogues x turns each (images x targets where phrases are fed). By default one such batch.",
+    )
+    images: int = Field(default=8, gt=0, description="Images in a micro-batch: what is computed at once.")
     dialogues: int = Field(
         default=1, gt=0, description="Dialogues about an image, in one sequence; they share the image, not their words."
     )
@@ -91,7 +131,74 @@ class Stage(Checked):
     )
     loss: LossWeights = LossWeights()
     seed: int = 0
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="Of the model's parameters and features; the optimiser's copies are float32 either way. 'auto' "
+        "takes bfloat16 where the processor is fast in it.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Whether the LLM computes its layers anew backwards: less memory, a third slower."
+    )
+    on_bad_loss: Literal["stop", "skip"] = Field(
+        default="stop", description="What becomes of a micro-batch whose loss is not finite; 'skip' leaves it out."
+    )
     checkpoint_every: int = Field(default=250, gt=0)
+    keep_last: int = Field(default=2, gt=0, description="Checkpoints that stay, beside the best.")
+    best_by: Literal["loss", "word", "mask", "iou", "class_query", "relation", "pointer", "mask_iou"] = Field(
+        default="loss",
+        description="The number whose mean over the steps since the last checkpoint says which one is the best: the "
+        "least, of mask_iou the greatest.",
+    )
+    overlays_every: int = Field(
+        default=0, ge=0, description="Steps between two pictures of predicted and true masks in overlays/; 0 is never."
+    )
+
+    @property
+    def questions_at_once(self) -> int:
+        """Questions in a micro-batch; phrases where these are what is fed, images where nothing is said."""
+        each = {"dialogue": self.dialogues * self.turns, "phrases": self.targets, "pointing": self.targets}
+        return self.images * each.get(self.language, 1)
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches in a step, on all devices together; number k of step s is s times this + k."""
+        return max(1, self.global_batch // self.questions_at_once)
+
+    def in_steps(self, images: int) -> Stage:
+        """The same stage told in steps, where it is told in epochs.
+
+        Args:
+            images: How many an epoch shows.
+
+        Raises:
+            ConfigError: If an epoch shows none.
+        """
+        if not self.epochs:
+            return self
+        at_once = self.images * self.accumulate
+        steps, warmup = (math.ceil(count * images / at_once) for count in (self.epochs, self.warmup_epochs))
+        if not steps:
+            raise ConfigError(f"{self.name}: an epoch shows no image; give a source a share above 0")
+        return self.model_copy(update={"steps": steps, "warmup": warmup})
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Stage:
+        if bool(self.steps) == bool(self.epochs):
+            raise ValueError("give either steps or epochs, one of them and not both")
+        if self.epochs and "warmup" in self.model_fields_set:
+            raise ValueError("warmup counts steps; a stage of epochs takes warmup_epochs")
+        if self.warmup_epochs and (not self.epochs or self.warmup_epochs >= self.epochs):
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, which must be fewer than epochs")
+        if self.global_batch % self.questions_at_once:
+            raise ValueError(
+                f"global_batch is {self.global_batch} questions, which micro-batches of {self.questions_at_once} do "
+                "not make up; change images, dialogues or turns"
+            )
+        if strange := sorted((self.take.keys() | self.subsets.keys()) - self.sources.keys()):
+            raise ValueError(f"take and subsets speak of {strange[0]!r}, which is not among the sources")
+        if self.turned and (self.features == "cached" or self.language != "dialogue"):
+            raise ValueError("turned needs features: each_step and language: dialogue; kept features are of one view")
+        return self
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Stage:
@@ -130,7 +237,8 @@ def read(path: Path, kind: type[Settings], overrides: Sequence[str] = ()) -> Set
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(piece) for piece in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(": ".join(filter(None, (str(path), where, said)))) from error
 
 
 def _put(settings: dict[str, Any], keys: list[str], value: Any) -> None:

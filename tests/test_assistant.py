@@ -45,13 +45,12 @@ class Script:
         return [token for token, said in zip(encoded.ids, encoded.answers, strict=True) if said]
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        logits = torch.zeros(*hidden.shape[:-1], max(self.dialogue.new_ids) + 1)
-        if hidden.ndim == 2:  # a batch: row k says answer k, one token a step, within groups too
-            for row, answer in enumerate(self.answers):
-                logits[row, answer[self.step] if self.step < len(answer) else self.dialogue.end_id] = 1
-            self.step += 1
-            return logits
-        return logits  # of one dialogue `next` says the words
+        return torch.zeros(*hidden.shape[:-1], max(self.dialogue.new_ids) + 1)  # `next` and `choose` say the words
+
+    def choose(self, logits: Tensor, places: Sequence[tuple[int, int]]) -> list[int]:
+        """In a batch, question k says answer k."""
+        assert len(logits) == len(places)
+        return [(*self.answers[question], *[self.dialogue.end_id] * 100)[place] for question, place in places]
 
     def next(self, logits: Tensor) -> int:
         token = self.answers[self.turn][self.step]
@@ -72,6 +71,7 @@ def scripted(*answers: str | list[int], **more: Any) -> tuple[Assistant, Script]
     model.language.words = script  # type: ignore[method-assign]
     guide = Assistant(model, dialogue, "tiny", **more)
     guide._next = script.next  # type: ignore[method-assign]
+    guide._choose = script.choose  # type: ignore[method-assign]
     guide.set_image(picture())
     return guide, script
 
@@ -310,9 +310,10 @@ def test_a_batch_equals_single_questions(monkeypatch: pytest.MonkeyPatch) -> Non
     images = [picture(size_hw, seed) for seed, size_hw in enumerate([(56, 56), (40, 160), (160, 40), (57, 91), (9, 9)])]
     guide, script = scripted(*says)
     heard = listen(guide.model, monkeypatch)
-    together = guide.ask_batch(images, questions)
+    together = dict(guide.ask_each(images, questions, at_once=3))
+    assert sorted(together) == list(range(len(says)))
     several, heard[:] = list(heard), []
-    for row, answer in enumerate(together):
+    for row, answer in together.items():
         script.say(says[row])
         guide.set_image(images[row])
         same(guide.ask(questions[row]), answer)

@@ -1,7 +1,8 @@
-"""A LLaVA checkpoint of a few thousand parameters, written by transformers itself."""
+"""A LLaVA checkpoint of a few thousand parameters, written by transformers itself; and the real one's sizes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,11 @@ from transformers import (
     LlavaForConditionalGeneration,
     PreTrainedTokenizerFast,
 )
+
+from geopix.checkpoint.llava import llava_config
+from geopix.dialogue import Dialogue
+from geopix.model.geopix import GeoPixModel
+from geopix.model.llm import extend_vocabulary
 
 SMALL: dict[str, Any] = {"mask_width": 32, "mask_side": 8, "memory": {"capacity": 4, "width": 32, "side": 4}}
 """`GeoPixConfig`'s arguments that make the mask parts tiny, too."""
@@ -76,3 +82,33 @@ def save_tensors(tensors: dict[str, Tensor], folder: Path) -> None:
     """Replace a folder's tensors."""
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def full_size(folder: Path, tokens: int, rows: int) -> tuple[GeoPixModel, Dialogue, int]:
+    """LLaVA-1.5-7B by its settings alone, without memory for its numbers; and how many tokens its tokenizer knows."""
+    fillers = 32_000 - len(llava_tokenizer([]))
+    tokenizer = llava_tokenizer([*(f"<word {index}>" for index in range(fillers)), "<image>", "<pad>"][: tokens - 258])
+    tokenizer.save_pretrained(folder)
+    vision = {
+        "model_type": "clip_vision_model", "hidden_size": 1024, "image_size": 336, "intermediate_size": 4096,
+        "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14, "projection_dim": 768,
+        "vocab_size": 32000,
+    }  # fmt: skip
+    text = {
+        "_name_or_path": "lmsys/vicuna-7b-v1.5", "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+        "max_position_embeddings": 4096, "rms_norm_eps": 1e-05, "vocab_size": rows, "torch_dtype": "float16",
+    }  # fmt: skip
+    settings = {
+        "model_type": "llava", "architectures": ["LlavaForConditionalGeneration"], "image_token_index": 32000,
+        "vision_config": vision, "text_config": text, "vision_feature_layer": -2, "projector_hidden_act": "gelu",
+        "vision_feature_select_strategy": "default", "ignore_index": -100, "pad_token_id": 32001,
+        "tie_word_embeddings": False, "torch_dtype": "float16", "transformers_version": "4.36.0.dev0",
+        "vocab_size": rows,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(settings))
+    names = {"class_names": [f"class {index}" for index in range(74)]}  # and "unknown": the paper's 75 slots
+    config, dialogue, known = llava_config(folder, folder, names)
+    with torch.device("meta"):
+        model = GeoPixModel(config)
+    extend_vocabulary(model.language.causal, max(dialogue.new_ids) + 1, known=known)
+    return model, dialogue, known

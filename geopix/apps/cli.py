@@ -220,17 +220,24 @@ def predict(
 @one_sentence()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The stage's settings.", show_default=False)],
-    data: Annotated[
-        Path,
-        typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10, sen2ships and ucm."),
-    ],
-    runs: Annotated[
-        Path,
-        typer.Option("--runs", metavar="DIR", help="Where features, checkpoints and metrics go; made if need be."),
-    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="key=value", help="Settings that replace those of the file.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="The folder that holds nwpu_vhr10, sen2ships and ucm.", show_default=False
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs",
+            metavar="DIR",
+            help="Where features, checkpoints and metrics go; made if need be.",
+            show_default=False,
+        ),
     ] = None,
     export: Annotated[
         Path | None,
@@ -238,6 +245,20 @@ def train(
             "--export", metavar="DIR", help="Write the model there at the end, ready to ask.", show_default=False
         ),
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what the stage costs: nothing is trained.")] = False,
+    devices: Annotated[int, typer.Option("--devices", min=1, metavar="N", help="With --plan: among how many.")] = 1,
+    tflops: Annotated[
+        float | None,
+        typer.Option(
+            "--tflops",
+            min=1e-6,
+            metavar="N",
+            help="With --plan: what a device's matrix products reach, in 10^12 operations a second; measured on this "
+            "machine if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: print one line of JSON instead.")] = False,
 ) -> None:
     """Train one stage.
 
@@ -249,7 +270,21 @@ def train(
     `geopix train configs/nano_joint.yaml steps=200 loss.dice=1.0 --data data --runs out/nano --export out/my-nano`
 
     `runs/nano.sh` runs all stages of nano in order.
+
+    What will it cost? Parameters by part, memory of a device, speed and hours, without training:
+
+    `geopix train configs/nano_joint.yaml --plan`
+
+    `geopix train configs/nano_joint.yaml --plan --devices 8 --tflops 400`
     """
+    if plan:
+        from geopix.apps import planning
+
+        planning.run(config, overrides or [], runs=runs, devices=devices, tflops=tflops, as_json=as_json)
+        return
+    if data is None or runs is None:
+        missing = "--data" if data is None else "--runs"
+        raise typer.BadParameter("a training needs it (a --plan does not)", param_hint=missing)
     from geopix.apps import train as room
 
     room.run(config, overrides or [], data=data, runs=runs, export=export)
@@ -300,6 +335,44 @@ def evaluate(
         overwrite=overwrite,
         limit=limit,
     )
+
+
+@app.command()
+@one_sentence()
+def ablate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The rows' settings.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10.")],
+    runs: Annotated[
+        Path, typer.Option("--runs", metavar="DIR", help="Where features are kept and results go; made if need be.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="key=value", help="Settings that replace those of the file.", show_default=False),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--rows", metavar="A,B,...", help="Only these, and what they are compared with.", show_default=False
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training runs of a row.")] = 3,
+    model: ModelOption = "nano",
+) -> None:
+    """Train and score the rows of Tables IX, X and XI, and say which differences are real.
+
+    What the language model says is read once and kept, so that a row is a matter of minutes; the table's footer says
+    how. Results go to `ablation` in the runs' folder. Stopped in the middle? Run the same command again.
+
+    `geopix ablate configs/ablation.yaml --data data --runs out/nano`
+
+    `geopix ablate configs/ablation.yaml --rows capacity_none,lisa --seeds 5 --data data --runs out/nano`
+
+    Rows that take hours are run when they are named: `--rows full_default,full_capacity_none`.
+    """
+    from geopix.apps import ablate as room
+
+    names = [name.strip() for name in (rows or "").split(",") if name.strip()]
+    room.run(config, overrides or [], rows=names, seeds=seeds, data=data, runs=runs, model=model)
 
 
 @app.command()

@@ -55,7 +55,9 @@ def run(config: Path, overrides: Sequence[str], *, data: Path, runs: Path, expor
             raise TrainError(f"{missing} is missing, and {stage.name} reads it; complete the data folder") from error
         raise
     except FloatingPointError as error:
-        raise TrainError(f"{error}; run the same command again with a lower learning_rate to continue") from error
+        raise TrainError(
+            f"{error}; run the same command again with on_bad_loss=skip or a lower learning_rate to continue"
+        ) from error
     complain(f"{stage.name} is done: {runs / stage.name}")
     if export is not None:
         complain(f"wrote {export}")

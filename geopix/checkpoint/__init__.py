@@ -10,9 +10,10 @@ from geopix.checkpoint.nano import NANO, TRAINED, fresh_nano, save_nano, trained
 from geopix.checkpoint.open import fast_dtype, load
 from geopix.checkpoint.publish import convert, push, push_to_hub
 from geopix.checkpoint.quantize import quantization
+from geopix.checkpoint.sketch import LLAVA_7B, sketch
 
 __all__ = [
-    "NANO", "TRAINED", "CheckpointError", "GeoPixProcessor", "convert", "describe", "fast_dtype", "fresh_nano",
-    "from_llava", "load", "load_adapter", "merge_adapters", "push", "push_to_hub", "quantization", "save",
-    "save_adapter", "save_nano", "trained_tensors",
+    "LLAVA_7B", "NANO", "TRAINED", "CheckpointError", "GeoPixProcessor", "convert", "describe", "fast_dtype",
+    "fresh_nano", "from_llava", "load", "load_adapter", "merge_adapters", "push", "push_to_hub", "quantization", "save",
+    "save_adapter", "save_nano", "sketch", "trained_tensors",
 ]  # fmt: skip

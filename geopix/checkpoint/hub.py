@@ -14,20 +14,22 @@ SAFE = ("*.json", "*.safetensors", "*.jinja", "*.txt")
 """Settings, words and safetensors: nothing that could run."""
 
 
-def fetch(name: str, more: Sequence[str] = ()) -> Path:
+def fetch(name: str, more: Sequence[str] = (), weights: bool = True) -> Path:
     """The hub's copy of a model, from the cache where it is there already.
 
     Args:
         name: "owner/model".
         more: Patterns of files to fetch besides `SAFE`.
+        weights: Whether to fetch weights.
 
     Raises:
         CheckpointError: If it can't be fetched.
     """
     from huggingface_hub import snapshot_download  # only a hub id needs it
 
+    wanted = [pattern for pattern in SAFE if weights or pattern != "*.safetensors"]
     try:
-        return Path(snapshot_download(name, allow_patterns=[*SAFE, *more]))
+        return Path(snapshot_download(name, allow_patterns=[*wanted, *more]))
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
         raise CheckpointError(
             f"'{name}' is no folder here and could not be fetched from the model hub ({type(error).__name__}); "
@@ -35,15 +37,19 @@ def fetch(name: str, more: Sequence[str] = ()) -> Path:
         ) from error
 
 
-def find(name: str) -> Path | None:
+def find(name: str, weights: bool = True) -> Path | None:
     """The folder that a name means: one of this machine, else one of the hub; None where it can be neither.
+
+    Args:
+        name: A folder, or "owner/model".
+        weights: Whether the hub's weights are wanted, too, or only what is said about them.
 
     Raises:
         CheckpointError: If the hub can't be reached.
     """
     if name and Path(name).is_dir():
         return Path(name)
-    return fetch(name) if HUB_ID.fullmatch(name) else None
+    return fetch(name, weights=weights) if HUB_ID.fullmatch(name) else None
 
 
 def upload(folder: Path, name: str, private: bool) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from geopix.classes import ABSENT_CANDIDATES, VHR10, plural, wordings
-from geopix.data.describe import describe, reading_order
+from geopix.classes import ABSENT_CANDIDATES, UNKNOWN, VHR10, plural, wordings
+from geopix.data.describe import describe, of_an_only_one, reading_order
 from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Instance, Sample, Turn
 
 SHARES = {"segment": 0.44, "all": 0.2, "absent": 0.13, "refer": 0.09, "presence": 0.06, "count": 0.05, "caption": 0.03}
-"""How often each kind of question is asked about an image with masks."""
+"""How often each kind of question is asked about an image with objects."""
+KINDS = (*SHARES, "mixed", "vqa")
+"""What may be asked. "mixed": all of two classes or three; "vqa": a question that came with the image."""
+MOST_COUNTED_OFF = 11
+"""Objects of a class that an answer counts off; the paper's filter leaves no image with more."""
 
 _SEGMENT = (
     "Segment {}.", "segment {}", "Can you segment {}?", "Please segment {} in this image.", "Segment {} in the image.",
@@ -37,13 +41,27 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def facts_of(sample: Sample) -> dict[str, Any]:
-    """A sample without its pixels, JSON-ready: what questions are made from, and the feature store keeps."""
+    """A sample without its pixels, JSON-ready: what questions are made from, and the feature store keeps.
+
+    `geopix.data.facts.facts_of_entry` makes the same of a set's entry, and says more: of an object whether it is
+    "masked", of the image whether all objects of the annotated classes are "counted", and which "classes" those are.
+    What is not said is true, and the classes are NWPU VHR-10's.
+    """
     phrases = describe(sample.instances, sample.size_hw)
+    fellows = Counter(instance.class_name for instance in sample.instances)
+    for instance, words in zip(sample.instances, phrases, strict=True):
+        if fellows[instance.class_name] == 1 and sample.complete:  # or "leftmost" would come to mean that there is none
+            words += of_an_only_one(instance, sample.size_hw)
     return {
         "key": sample.key,
         "size_hw": sample.size_hw,
         "instances": [
-            {"class": instance.class_name, "box": [round(v, 1) for v in instance.box_xyxy_px], "phrases": words}
+            {
+                "class": instance.class_name,
+                "box": [round(v, 1) for v in instance.box_xyxy_px],
+                "phrases": words,
+                "masked": instance.mask is not None,
+            }
             for instance, words in zip(sample.instances, phrases, strict=True)
         ],
         "captions": sample.captions,
@@ -61,29 +79,63 @@ def ask(
         facts: What `facts_of` made of a sample.
         count: How many turns.
         rng: Where the wording comes from.
-        shares: How often each kind is asked about an image with masks.
+        shares: How often each kind is asked about an image with objects, of those that can be asked about it.
+
+    Raises:
+        ValueError: If nothing can be asked; see `askable`.
     """
     asked = []
     for _ in range(count):
         if facts["instances"]:
-            kind = rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values()))
-        else:
+            can = {kind: share for kind, share in shares.items() if share and able(kind, facts)}
+            if not can:  # none of what the stage wishes for
+                can = dict.fromkeys((kind for kind in KINDS if able(kind, facts)), 1.0)
+            if not can:
+                raise ValueError(f"{facts['key']}: nothing can be asked about it")
+            kind = str(rng.choice(list(can), p=np.array(list(can.values())) / sum(can.values())))
+        elif facts["captions"] or facts["turns"]:
             kind = "caption" if facts["captions"] and (not facts["turns"] or rng.random() < 0.35) else "vqa"
-        asked.append(_ASKERS[str(kind)](facts, rng))
+        else:
+            kind = "absent"
+        asked.append(_ASKERS[kind](facts, rng))
     return asked
+
+
+def askable(facts: dict[str, Any]) -> bool:
+    """Whether any question can be asked about an image."""
+    return any(able(kind, facts) for kind in KINDS)
+
+
+def able(kind: str, facts: dict[str, Any]) -> bool:
+    """Whether a kind of question can be asked about an image without saying what nobody knows."""
+    counted, known = facts.get("counted", True), _known(facts)
+    listed = len(_listed(facts)) if counted else 0
+    told = any(instance["phrases"] for instance in facts["instances"])
+    pointed = any(instance["phrases"] and _masked(instance) for instance in facts["instances"])
+    return {
+        "segment": pointed or listed > 0,
+        "all": listed > 0,
+        "mixed": listed > 1,
+        "absent": bool(_candidates(facts)) if facts["complete"] else counted and (pointed or listed > 0),
+        "refer": told or (counted and bool(known)),
+        "presence": bool(known),
+        "count": counted and bool(known),
+        "caption": bool(facts["captions"]) or (counted and bool(known) and len(known) == len(_by_class(facts))),
+        "vqa": bool(facts["turns"]),
+    }[kind]
 
 
 def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """One to four referred objects, each by a phrase that means only it; at times one that is not there."""
-    able = [index for index, instance in enumerate(facts["instances"]) if instance["phrases"]]
-    if not able:
+    told = [index for index, one in enumerate(facts["instances"]) if one["phrases"] and _masked(one)]
+    if not told:
         return all_of_a_class(facts, rng)
-    wanted = min(len(able), int(rng.choice([1, 2, 3, 4], p=[0.5, 0.28, 0.14, 0.08])))
-    chosen = [int(index) for index in rng.choice(able, size=wanted, replace=False)]
+    wanted = min(len(told), int(rng.choice([1, 2, 3, 4], p=[0.5, 0.28, 0.14, 0.08])))
+    chosen = [int(index) for index in rng.choice(told, size=wanted, replace=False)]
     phrases = [_phrase(facts["instances"][index], rng) for index in chosen]
     question = _pick(_SEGMENT, rng).format(_join(phrases))
     answer = ", ".join(f"{PHRASE} {phrase}{GROUP}" for phrase in phrases) + "."
-    if facts["complete"] and wanted < 3 and rng.random() < 0.12:
+    if facts["complete"] and wanted < 3 and rng.random() < 0.12 and _candidates(facts):
         noun = _noun(_absent(facts, rng), rng)
         question = _pick(_SEGMENT, rng).format(_join([*phrases, f"the {noun}"]))
         answer += f" There is no {noun} in the image."
@@ -92,7 +144,25 @@ def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def all_of_a_class(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Every object of one class, counted off in reading order."""
-    name, members = _some_class(facts, rng)
+    groups = list(_listed(facts).items())
+    name, members = groups[int(rng.integers(len(groups)))]
+    words, answer, targets = _all(facts, name, members, rng)
+    return Turn(_pick(_SEGMENT, rng).format(words), f"{answer}.", "segment", targets)
+
+
+def all_of_some_classes(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
+    """Every object of two classes, at times of three."""
+    groups = list(_listed(facts).items())
+    wanted = min(len(groups), 3 if rng.random() < 0.2 else 2)
+    chosen = [groups[index] for index in rng.choice(len(groups), size=wanted, replace=False)]
+    words, answers, targets = zip(*(_all(facts, name, members, rng) for name, members in chosen), strict=True)
+    return Turn(_pick(_SEGMENT, rng).format(_join(words)), f"{', '.join(answers)}.", "segment", sum(targets, ()))
+
+
+def _all(
+    facts: dict[str, Any], name: str, members: Sequence[int], rng: np.random.Generator
+) -> tuple[str, str, tuple[int, ...]]:
+    """Words for all objects of a class, the answer that counts them off, and the objects in its order."""
     noun = _noun(name, rng)
     instances = [Instance(noun, name, tuple(facts["instances"][index]["box"])) for index in members]
     order, phrases = reading_order(instances, tuple(facts["size_hw"]))
@@ -105,8 +175,8 @@ def all_of_a_class(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     else:
         pattern = _pick(_ALL, rng)
         words = pattern.format(noun if pattern.startswith(("every", "each")) else plural(noun))
-    answer = ", ".join(f"{PHRASE} {phrase.format(noun)}{GROUP}" for phrase in phrases) + "."
-    return Turn(_pick(_SEGMENT, rng).format(words), answer, "segment", tuple(members[position] for position in order))
+    answer = ", ".join(f"{PHRASE} {phrase.format(noun)}{GROUP}" for phrase in phrases)
+    return words, answer, tuple(members[position] for position in order)
 
 
 def absent(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
@@ -121,10 +191,10 @@ def absent(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def refer(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """A box for one referred object."""
-    able = [instance for instance in facts["instances"] if instance["phrases"]]
-    if not able:
+    told = [instance for instance in facts["instances"] if instance["phrases"]]
+    if not told:
         return count(facts, rng)
-    instance = able[rng.integers(len(able))]
+    instance = told[rng.integers(len(told))]
     phrase = _phrase(instance, rng)
     box = box_text(tuple(instance["box"]), tuple(facts["size_hw"]))
     return Turn(_pick(_REFER, rng).format(phrase), f"{PHRASE} {phrase} {box}.", "refer")
@@ -132,7 +202,7 @@ def refer(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def presence(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Whether a class is there, as often yes as no."""
-    there = rng.random() < 0.5 or not facts["complete"]
+    there = rng.random() < 0.5 or not facts["complete"] or not _candidates(facts)
     name = _some_class(facts, rng)[0] if there else _absent(facts, rng)
     noun = _noun(name, rng)
     article = "an" if noun[0] in "aeiou" else "a"
@@ -142,7 +212,7 @@ def presence(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 def count(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """How many of a class."""
     name, members = _some_class(facts, rng)
-    return Turn(_pick(_COUNT, rng).format(plural(_noun(name, rng))), f"{_NUMBERS[len(members)].capitalize()}.", "vqa")
+    return Turn(_pick(_COUNT, rng).format(plural(_noun(name, rng))), f"{_number(len(members)).capitalize()}.", "vqa")
 
 
 def caption(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
@@ -151,20 +221,20 @@ def caption(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
         return Turn(_pick(_CAPTION, rng), facts["captions"][rng.integers(len(facts["captions"]))], "caption")
     groups = _by_class(facts)
     told = [
-        f"{_NUMBERS[len(members)]} {name if len(members) == 1 else plural(name)}" for name, members in groups.items()
+        f"{_number(len(members))} {name if len(members) == 1 else plural(name)}" for name, members in groups.items()
     ]
     return Turn(_pick(_CAPTION, rng), f"The image shows {_join(told)}.", "caption")
 
 
 def vqa(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """A question that came with the image."""
-    question, answer = facts["turns"][rng.integers(len(facts["turns"]))]
-    return Turn(question, answer, "vqa")
+    question, answer, *task = facts["turns"][rng.integers(len(facts["turns"]))]
+    return Turn(question, answer, task[0] if task else "vqa")
 
 
 _ASKERS = {
-    "segment": segment, "all": all_of_a_class, "absent": absent, "refer": refer, "presence": presence,
-    "count": count, "caption": caption, "vqa": vqa,
+    "segment": segment, "all": all_of_a_class, "mixed": all_of_some_classes, "absent": absent, "refer": refer,
+    "presence": presence, "count": count, "caption": caption, "vqa": vqa,
 }  # fmt: skip
 
 
@@ -175,15 +245,38 @@ def _by_class(facts: dict[str, Any]) -> dict[str, list[int]]:
     return groups
 
 
+def _known(facts: dict[str, Any]) -> dict[str, list[int]]:
+    """The classes of the image that have a name."""
+    return {name: members for name, members in _by_class(facts).items() if name != UNKNOWN}
+
+
+def _listed(facts: dict[str, Any]) -> dict[str, list[int]]:
+    """The classes whose objects can all be answered with masks, one by one."""
+    return {
+        name: members
+        for name, members in _known(facts).items()
+        if len(members) <= MOST_COUNTED_OFF and all(_masked(facts["instances"][index]) for index in members)
+    }
+
+
+def _masked(instance: dict[str, Any]) -> bool:
+    return bool(instance.get("masked", True))
+
+
 def _some_class(facts: dict[str, Any], rng: np.random.Generator) -> tuple[str, list[int]]:
-    groups = list(_by_class(facts).items())
+    groups = list(_known(facts).items())
     return groups[rng.integers(len(groups))]
+
+
+def _candidates(facts: dict[str, Any]) -> list[str]:
+    """Classes that somebody looked for in the image and did not find."""
+    return [name for name in facts.get("classes", VHR10) if name not in _by_class(facts)]
 
 
 def _absent(facts: dict[str, Any], rng: np.random.Generator) -> str:
     """A class that is not in the image: seven times in ten one that the data set knows well."""
-    candidates = [name for name in VHR10 if name not in _by_class(facts)]
-    if rng.random() < 0.3:
+    candidates = _candidates(facts)
+    if rng.random() < 0.3 and "classes" not in facts:
         candidates = list(ABSENT_CANDIDATES)
     return _pick(candidates, rng)
 
@@ -194,6 +287,10 @@ def _phrase(instance: dict[str, Any], rng: np.random.Generator) -> str:
 
 def _noun(name: str, rng: np.random.Generator) -> str:
     return _pick(wordings(name), rng, first=0.75)
+
+
+def _number(count: int) -> str:
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator, first: float = 0.0) -> str:

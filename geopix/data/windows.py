@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from geopix.data.construct import mosaic, passes_filter, photometric, random_window, turn
+from geopix.data.construct import MAX_STRAY, MIN_VISIBLE, mosaic, passes_filter, photometric, random_window, turn
+from geopix.data.entries import Annotated, Entry, read_image, replace_pixels
+from geopix.data.turns import VIEWS, turn_entry, turn_image
 from geopix.records import Sample
 
 SIDE = 336
@@ -46,6 +51,52 @@ def _single(samples: Sequence[Sample], rng: np.random.Generator) -> Sample:
             split=turned.split,
             complete=turned.complete,
         )
+
+
+def boxed_window(entries: Sequence[Entry], images: Path, seed: int, index: int) -> Sample:
+    """Window number ``index`` of images whose objects have boxes only: square, turned, re-lit; see `training_window`.
+
+    Args:
+        entries: Whole images, each with an object.
+        images: Their folder.
+        seed: Names the stream.
+        index: Names the window.
+    """
+    rng = np.random.default_rng((seed, index))
+    while True:
+        entry = entries[int(rng.integers(len(entries)))]
+        x1, y1, x2, y2 = entry.objects[int(rng.integers(len(entry.objects)))].box_xyxy_px
+        largest = min(entry.size_hw)
+        smallest = min(1.6 * max(x2 - x1, y2 - y1, 60.0), float(largest))
+        side = round(math.exp(rng.uniform(math.log(smallest), math.log(largest))))
+        left, top = (
+            int(np.clip(rng.uniform(high - 0.95 * side, low - 0.05 * side), 0, limit - side))
+            for low, high, limit in ((x1, x2, entry.size_hw[1]), (y1, y2, entry.size_hw[0]))
+        )
+        objects = _inside(entry.objects, left, top, side)
+        view, light = int(rng.integers(VIEWS)), rng.spawn(1)[0]
+        if not objects:
+            continue
+        key = f"{entry.key}#{left},{top},{side},{side}"
+        cut = turn_entry(replace(entry, key=key, size_hw=(side, side), objects=objects), view)
+        pixels = read_image(images / entry.image, entry.size_hw)[top : top + side, left : left + side]
+        window = replace_pixels(cut, photometric(turn_image(pixels, view), light))
+        if passes_filter(window.instances):
+            return window
+
+
+def _inside(objects: Sequence[Annotated], left: int, top: int, side: int) -> tuple[Annotated, ...]:
+    """The objects of a window, none where it would cut one in two."""
+    kept = []
+    for one in objects:
+        x1, y1, x2, y2 = one.box_xyxy_px
+        box = (max(x1 - left, 0), max(y1 - top, 0), min(x2 - left, side), min(y2 - top, side))
+        visible = max(box[2] - box[0], 0) * max(box[3] - box[1], 0) / ((x2 - x1) * (y2 - y1))
+        if MAX_STRAY <= visible < MIN_VISIBLE:
+            return ()
+        if visible >= MIN_VISIBLE:
+            kept.append(replace(one, box_xyxy_px=box))
+    return tuple(kept)
 
 
 def passing_windows(samples: Sequence[Sample], per_sample: int, seed: int) -> list[Sample]:

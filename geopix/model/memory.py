@@ -228,8 +228,8 @@ def make_memory(
 
 
 def _used(class_weights: Tensor) -> Tensor:
-    """The classes that any target weighs."""
-    return torch.nonzero(class_weights.detach().amax(dim=0) > 0).flatten()
+    """The classes that any target weighs; a weight that is no number counts, so that it shows in what comes out."""
+    return torch.nonzero(~(class_weights.detach().amax(dim=0) <= 0)).flatten()
 
 
 def _mix(weights: Tensor, rows: Tensor) -> Tensor:

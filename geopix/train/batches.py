@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,11 +13,34 @@ from torch import Tensor
 from geopix.classes import ClassVocabulary, wordings
 from geopix.config import Stage
 from geopix.data.describe import reading_order
-from geopix.data.mixture import SHARES, ask
+from geopix.data.mixture import KINDS, MOST_COUNTED_OFF, SHARES, ask
+from geopix.data.turns import VIEWS
 from geopix.dialogue import Dialogue, Encoded
 from geopix.losses import CellFacts, cell_facts
 from geopix.records import Instance, Turn
-from geopix.train.features import CachedImage, FeatureStore
+from geopix.train.features import CachedImage
+from geopix.train.order import Order
+
+
+class Source(Protocol):
+    """Images by number: a `geopix.train.features.FeatureStore` or a `geopix.train.sets.SetSource`.
+
+    ``unreadable`` gathers what could not be read, for whoever reports it.
+    """
+
+    unreadable: list[str]
+
+    @property
+    def facts(self) -> Iterable[dict[str, Any]]:
+        """What is true of every image."""
+
+    def __len__(self) -> int: ...
+
+    def places(self, masked: bool) -> Sequence[int]:
+        """The images to draw from; those with a mask, where the stage is about masks."""
+
+    def look(self, places: Sequence[int], views: Sequence[int]) -> list[CachedImage]:
+        """Some images, each in a view of `geopix.data.turns`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +50,8 @@ class Batch:
     ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
     ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
     ``phrases`` B times m strings (mask side alone), or of whole dialogues ``ids``, ``positions``, ``branches`` (see
-    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m).
+    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m). ``names`` says which images, as
+    "store: key".
     """
 
     features: Tensor
@@ -41,14 +65,19 @@ class Batch:
     branches: Tensor | None = None
     answers: Tensor | None = None
     groups: Tensor | None = None
+    names: tuple[str, ...] = ()
 
 
 class Sampler:
-    """Draws batches.
+    """Gives micro-batches by number; a step of the optimiser has `Stage.accumulate` of them.
+
+    A stage told in steps draws its images with replacement; one told in epochs goes through `Order`, and what is asked
+    about an image depends on its position alone, however many images a micro-batch has and whichever device it is on.
+    ``stage`` is the given one, told in steps.
 
     Args:
         stage: How many images, turns and targets.
-        stores: The feature stores that the stage names.
+        stores: The sources that the stage names.
         vocabulary: Class slots.
         dialogue: Needed for the dialogue stages only.
         grid_side: Cells along a side of the features.
@@ -57,49 +86,64 @@ class Sampler:
     def __init__(
         self,
         stage: Stage,
-        stores: dict[str, FeatureStore],
+        stores: Mapping[str, Source],
         vocabulary: ClassVocabulary,
         dialogue: Dialogue | None,
         grid_side: int,
     ) -> None:
         self.stage, self.vocabulary, self.dialogue, self.grid_side = stage, vocabulary, dialogue, grid_side
-        self.stores = [stores[name] for name in stage.sources]
+        self.stores: list[Source] = [stores[name] for name in stage.sources]
         shares = np.array(list(stage.sources.values()), dtype=np.float64)
         self.shares = shares / shares.sum()
         self.kinds = {**SHARES, **stage.questions}
-        if unknown := self.kinds.keys() - SHARES.keys():
-            raise ValueError(f"questions: there is no kind {min(unknown)!r}; there are {sorted(SHARES)}")
-        self.places = [self._useful(store) for store in self.stores]
+        if unknown := self.kinds.keys() - set(KINDS):
+            raise ValueError(f"questions: there is no kind {min(unknown)!r}; there are {sorted(KINDS)}")
+        self.places = [store.places(masked=stage.language != "dialogue") for store in self.stores]
         for name, places in zip(stage.sources, self.places, strict=True):
             if not places:
                 raise ValueError(f"the store {name!r} holds nothing that a stage of {stage.language} can use")
+        self.order = Order(stage.seed, [len(places) for places in self.places], list(stage.sources.values()))
+        self.stage = stage.in_steps(len(self.order))
 
-    def _useful(self, store: FeatureStore) -> Sequence[int]:
-        """The images of a store to draw from: those with objects, where the stage is about objects alone."""
+    def batch(self, number: int) -> Batch:
+        """A micro-batch, counted through all steps."""
+        if self.stage.epochs:
+            positions = range(number * self.stage.images, (number + 1) * self.stage.images)
+            chosen = [self.order[position] for position in positions]
+            rngs = [np.random.default_rng((self.stage.seed, 1, position)) for position in positions]
+        else:
+            rng = np.random.default_rng((self.stage.seed, number))
+            chosen, rngs = [self._draw(rng) for _ in range(self.stage.images)], [rng] * self.stage.images
+        images = self._look(chosen, rngs)
         if self.stage.language == "dialogue":
-            return range(len(store))
-        return [place for place, facts in enumerate(store.facts) if facts["instances"]]
-
-    def batch(self, step: int) -> Batch:
-        """The batch of a step."""
-        rng = np.random.default_rng((self.stage.seed, step))
-        images = []
-        for _ in range(self.stage.images):
-            chosen = int(rng.choice(len(self.stores), p=self.shares))
-            places = self.places[chosen]
-            images.append(self.stores[chosen][places[int(rng.integers(len(places)))]])
-        if self.stage.language == "dialogue":
-            return self._dialogues(images, rng)
-        meant = [[_target(image, rng) for _ in range(self.stage.targets)] for image in images]
+            return self._dialogues(images, rngs)
+        meant = [
+            [_target(image, rng) for _ in range(self.stage.targets)] for image, rng in zip(images, rngs, strict=True)
+        ]
         targets = [[index for index, _ in row] for row in meant]
         return self._assemble(images, targets, phrases=[[phrase for _, phrase in row] for row in meant])
 
-    def _dialogues(self, images: Sequence[CachedImage], rng: np.random.Generator) -> Batch:
+    def _draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        source = int(rng.choice(len(self.stores), p=self.shares))
+        return source, int(rng.integers(len(self.places[source])))
+
+    def _look(self, chosen: Sequence[tuple[int, int]], rngs: Sequence[np.random.Generator]) -> list[CachedImage]:
+        """The images of (source, place among the useful ones) pairs, each source asked once."""
+        views = [int(rng.integers(VIEWS)) if self.stage.turned else 0 for rng in rngs]
+        found: dict[int, CachedImage] = {}
+        for number, store in enumerate(self.stores):
+            rows = [row for row, (source, _) in enumerate(chosen) if source == number]
+            if rows:
+                wanted = [self.places[number][chosen[row][1]] for row in rows]
+                found |= zip(rows, store.look(wanted, [views[row] for row in rows]), strict=True)
+        return [found[row] for row in range(len(chosen))]
+
+    def _dialogues(self, images: Sequence[CachedImage], rngs: Sequence[np.random.Generator]) -> Batch:
         if self.dialogue is None:
             raise ValueError("a dialogue stage needs a dialogue")
         packed: list[Packed] = []
         targets: list[list[int]] = []
-        for image in images:
+        for image, rng in zip(images, rngs, strict=True):
             dialogues: list[Encoded] = []
             wanted: list[int] = []
             while not dialogues:  # all of a crowd may be more than there are places: then something else is asked
@@ -107,7 +151,7 @@ class Sampler:
                     turns: list[Turn] = []
                     for turn in ask(image.facts, self.stage.turns, rng, self.kinds):
                         if len(wanted) + len(turn.targets) <= self.stage.targets:
-                            turns.append(turn)
+                            turns.append(self._tagged(turn, rng))
                             wanted += turn.targets
                     if turns:
                         dialogues.append(self.dialogue.encode(turns))
@@ -129,6 +173,12 @@ class Sampler:
             images, targets, ids=ids, positions=positions, branches=branches, answers=answers, groups=groups
         )
 
+    def _tagged(self, turn: Turn, rng: np.random.Generator) -> Turn:
+        """The turn, at times with its task's tag in front."""
+        if not self.stage.tags or turn.question.startswith("[") or rng.random() >= self.stage.tags:
+            return turn
+        return replace(turn, question=f"[{turn.task}] {turn.question}")
+
     def _assemble(self, images: Sequence[CachedImage], targets: list[list[int]], **language: Any) -> Batch:
         places = max(1, max(map(len, targets)))
         side = images[0].masks.shape[-1]
@@ -146,13 +196,15 @@ class Sampler:
             *(torch.stack(parts) for parts in zip(*(vars(cell).values() for cell in cells), strict=True))
         )
         features = torch.stack([image.features for image in images])
-        return Batch(features, coverage, class_ids, present, stacked, **language)
+        names = tuple(f"{image.store}: {image.facts['key']}" for image in images)
+        return Batch(features, coverage, class_ids, present, stacked, names=names, **language)
 
     def _cells(self, image: CachedImage) -> CellFacts:
         slots = [self.vocabulary.id(instance["class"]) for instance in image.facts["instances"]]
         coverage = torch.nn.functional.adaptive_avg_pool2d(image.masks.float() / 255, self.grid_side)
         facts = cell_facts(torch.tensor(slots, dtype=torch.long), coverage, len(self.vocabulary) + 1)
-        if not image.facts["complete"]:  # what is not annotated may well be there
+        masked = all(instance.get("masked", True) for instance in image.facts["instances"])
+        if not image.facts["complete"] or not masked:  # what is not annotated may well be there
             facts.classes[~facts.owned] = -1
         return facts
 
@@ -188,22 +240,32 @@ def pack(dialogues: Sequence[Encoded], image_id: int) -> Packed:
 
 
 def _target(image: CachedImage, rng: np.random.Generator) -> tuple[int, str]:
-    """An object of the image and a phrase that means it."""
-    instances: list[dict[str, Any]] = image.facts["instances"]
-    index = int(rng.integers(len(instances)))
-    instance = instances[index]
+    """An object of the image with a mask, and a phrase that means it."""
+    facts = image.facts
+    counted = facts.get("counted", True)
+    able = [index for index in range(len(facts["instances"])) if _meant(facts, index)]
+    index = able[int(rng.integers(len(able)))]
+    instance = facts["instances"][index]
     words = wordings(instance["class"])
     noun = words[0] if rng.random() < 0.7 else words[int(rng.integers(len(words)))]
     phrases = instance["phrases"]
-    if not phrases or rng.random() < 0.1:
-        phrases = [counted_off(image.facts, index)]
+    if not phrases or (rng.random() < 0.1 and counted):
+        phrases = [counted_off(facts, index)]
     return index, str(phrases[int(rng.integers(len(phrases)))]).format(noun)
 
 
+def _meant(facts: dict[str, Any], index: int) -> bool:
+    """Whether an object has a mask and there are words for it."""
+    instance = facts["instances"][index]
+    return instance.get("masked", True) and (instance["phrases"] or facts.get("counted", True))
+
+
 def counted_off(facts: dict[str, Any], index: int) -> str:
-    """How an answer to "all of them" names an object: its place in reading order."""
+    """How an answer to "all of them" names an object: its place in reading order; in a crowd its class alone."""
     name = facts["instances"][index]["class"]
     members = [other for other, instance in enumerate(facts["instances"]) if instance["class"] == name]
+    if len(members) > MOST_COUNTED_OFF:
+        return "the {}"
     order, phrases = reading_order(
         [Instance(name, name, tuple(facts["instances"][member]["box"])) for member in members], tuple(facts["size_hw"])
     )

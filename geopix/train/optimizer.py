@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,38 +46,81 @@ class MasterAdamW:
             groups = [{"params": [torch.zeros(())], "lr": 0.0, "peak": 0.0}]
         self.adamw = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, foreach=False, fused=True)
 
-    def step(self, share: float, clip: float) -> float:
-        """Clip the gradients, update, round back; a parameter without a gradient stays as it is.
+    def collect(self) -> None:
+        """Add the parameters' gradients to those of the masters, in single precision, and take them away.
 
-        Args:
-            share: The schedule's factor on every learning rate.
-            clip: Largest norm of the whole gradient.
-
-        Returns:
-            The norm before clipping.
+        Called after every micro-batch, it makes the sum as exact as the update.
         """
-        for master in self.masters.values():
-            master.grad = None
         for name, parameter in self.parameters.items():
             gradient, parameter.grad = parameter.grad, None
             if gradient is None:
                 continue
             if name not in self.row_wise:
-                self.masters[name].grad = gradient.float()
+                _add(self.masters[name], gradient)
                 continue
             gradient = gradient.coalesce()
             for row, values in zip(gradient.indices()[0].tolist(), gradient.values(), strict=True):
-                self._row(name, row).grad = values.float()
+                _add(self._row(name, row), values)
+
+    def meet(self, total: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        """Sum what all processes collected.
+
+        Two sums do it: who has a gradient at all, where a row of the bank is a flag; then the gradients that anybody
+        has, as one flat tensor. So a row travels only where a batch has touched it.
+
+        Args:
+            total: Sums a tensor over the processes.
+            device: Where that can be done.
+        """
+        whole = [name for name in self.parameters if name not in self.row_wise]
+        keys = [*whole]
+        for name in self.parameters:
+            if name in self.row_wise:
+                keys += [f"{name}[{row}]" for row in range(len(self.parameters[name]))]
+        having = [key in self.masters and self.masters[key].grad is not None for key in keys]
+        anybody = total(torch.tensor(having, dtype=torch.float32, device=device)).tolist()
+        wanted = [key for key, count in zip(keys, anybody, strict=True) if count]
+        if not wanted:
+            return
+        masters = [self._master(key) for key in wanted]
+        gradients = [torch.zeros_like(master) if master.grad is None else master.grad for master in masters]
+        summed = total(torch.cat([gradient.flatten() for gradient in gradients]))
+        for master, part in zip(masters, summed.split([master.numel() for master in masters]), strict=True):
+            master.grad = part.view_as(master)
+
+    def step(self, share: float, clip: float, scale: float = 1.0) -> float:
+        """Clip the gradients, update, round back; a parameter without a gradient stays as it is.
+
+        Args:
+            share: The schedule's factor on every learning rate.
+            clip: Largest norm of the whole gradient.
+            scale: Factor on the gradients, one over the number of micro-batches that were collected.
+
+        Returns:
+            The norm before clipping. Where it is not finite, nothing was updated.
+        """
+        self.collect()
         ordered = [self.masters[key] for key in sorted(self.masters)]  # sums must not depend on who came first
-        norm = float(nn.utils.clip_grad_norm_(ordered, clip))
-        for group in self.adamw.param_groups:
-            group["lr"] = group["peak"] * share
-        self.adamw.step()
-        with torch.no_grad():
-            for key, master in self.masters.items():
+        if scale != 1.0:
+            for master in ordered:
                 if master.grad is not None:
-                    self._target(key).copy_(master)
+                    master.grad.mul_(scale)
+        norm = float(nn.utils.clip_grad_norm_(ordered, clip))
+        if math.isfinite(norm):
+            for group in self.adamw.param_groups:
+                group["lr"] = group["peak"] * share
+            self.adamw.step()
+            with torch.no_grad():
+                for key, master in self.masters.items():
+                    if master.grad is not None:
+                        self._target(key).copy_(master)
+        self.forget()
         return norm
+
+    def forget(self) -> None:
+        """Drop what was collected."""
+        for master in self.masters.values():
+            master.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """Masters and moments as flat tensors, for a safetensors file.
@@ -111,6 +154,11 @@ class MasterAdamW:
                         for key in ("step", "exp_avg", "exp_avg_sq")
                     }
 
+    def _master(self, key: str) -> Tensor:
+        """A master by its key, a row's made if need be."""
+        found = None if key in self.masters else ROW.fullmatch(key)
+        return self.masters[key] if found is None else self._row(found["name"], int(found["row"]))
+
     def _row(self, name: str, row: int) -> Tensor:
         """The master of one row, made when it is first asked for."""
         key = f"{name}[{row}]"
@@ -122,6 +170,11 @@ class MasterAdamW:
     def _target(self, key: str) -> Tensor:
         """What a master is the copy of: a parameter, or one row of it."""
         return target(key, self.parameters)
+
+
+def _add(master: Tensor, gradient: Tensor) -> None:
+    gradient = gradient.float()
+    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
 
 
 ROW = re.compile(r"(?P<name>.+)\[(?P<row>\d+)\]")

@@ -11,11 +11,10 @@ from geopix.classes import wordings
 from geopix.dialogue import GROUP, PHRASE, Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.records import Turn
-from geopix.train.batches import counted_off
-from geopix.train.features import FeatureStore
+from geopix.train.batches import Source, counted_off
 
 
-def all_phrases(stores: Iterable[FeatureStore]) -> list[str]:
+def all_phrases(stores: Iterable[Source]) -> list[str]:
     """Every phrase that a stage may draw, in every wording of its noun."""
     found: set[str] = set()
     for store in stores:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 
-from geopix import checkpoint
 from geopix.classes import ClassVocabulary
 from geopix.config import ConfigError, Stage, load
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
-from geopix.model.llm import add_lora
-from geopix.train.batches import Batch, Sampler
-from geopix.train.features import FeatureStore
+from geopix.train.batches import Batch, Sampler, Source
+from geopix.train.begin import RECORD, begin, build, record
+from geopix.train.begin import export as write_export
+from geopix.train.features import Eye
 from geopix.train.loop import load_trained, train
 from geopix.train.phrases import all_phrases, class_words, phrase_states
-from geopix.train.stores import RECIPES, open_store
+from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_of
+from geopix.train.stores import RECIPES, open_store, recipe_record, take
+from geopix.train.together import accelerator
 
 
 def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, export: Path | None) -> None:
@@ -29,38 +34,39 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
     Args:
         config: The stage's YAML file.
         overrides: ``key=value`` changes to it.
-        data: The folder of the data sets (nwpu_vhr10, sen2ships, ucm).
+        data: The folder of the data sets: those of nano's stores, and sets in our own format.
         folder: Where feature stores, checkpoints and metrics go.
-        export: Where to write the trained tensors in nano's inference form at the end, or None.
+        export: Where to write the model at the end, ready to be asked, or None.
 
     Raises:
-        ConfigError: If the settings name a source or stage that does not exist, or make nothing to export.
-        CheckpointError: If nano's parts can't be loaded.
+        ConfigError: If the settings name a source or stage that does not exist, make nothing to export, or the data
+            is not what it was when the run began.
+        CheckpointError: If the model's parts can't be loaded.
     """
     stage = load(config, overrides)
-    unknown = sorted(set(stage.sources) - set(RECIPES))
-    if unknown:
-        raise ConfigError(f"{config}: sources: no feature store is called {unknown[0]!r}; there are {sorted(RECIPES)}")
+    check_sources(stage, data)
     if export is not None and stage.language != "dialogue":
-        raise ConfigError(f"{config}: only a stage of whole dialogues makes a nano to export; leave --export out")
-    model, dialogue = checkpoint.fresh_nano({"relations_in_words": stage.relations_in_words})
-    movable: nn.Module = model
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    movable.to(device, checkpoint.fast_dtype(device))
-    with _progress() as progress:
-        stores = {name: _store(name, data, folder, model, progress) for name in stage.sources}
-        if stage.language == "dialogue":
-            adapter = add_lora(
-                model.language.causal, stage.lora_rank, stage.lora_alpha, stage.lora_dropout, dialogue.new_ids
-            )
-            model.language.llm = adapter
-        for name in stage.start_from:
-            if not (folder / name / "checkpoint").is_dir():
-                raise ConfigError(f"{config}: start_from: there is no finished stage {name!r} in {folder}")
-            load_trained(folder / name, model)
-        sampler = Sampler(
-            stage, stores, ClassVocabulary(tuple(model.config.class_names)), dialogue, model.config.grid_side
-        )
+        raise ConfigError(f"{config}: only a stage of whole dialogues makes a model to export; leave --export out")
+    among = accelerator()
+    with _progress(among.is_main_process) as progress:
+        sets = {name: _open(name, stage, data, progress) for name in stage.sources if name not in RECIPES}
+        fed = {name: sets[name].record if name in sets else recipe_record(name) for name in stage.sources}
+        _check_record(stage, fed, folder / stage.name)
+        model, dialogue = build(stage, among.device)
+        with among.main_process_first():  # one builds, the others find it built
+            stores = {
+                name: _source(name, stage, sets.get(name), data, folder, model, progress) for name in stage.sources
+            }
+        for name in stage.take.keys() & RECIPES.keys():
+            stores[name], fed[name]["taken"] = take(stores[name], name, stage.take[name], stage.seed)
+        _check_record(stage, fed, folder / stage.name)
+        with among.main_process_first():  # one writes down what it began with, the others find the same
+            begin(stage, model, dialogue, folder, load_trained)
+        vocabulary = ClassVocabulary(tuple(model.config.class_names))
+        sampler = Sampler(stage, stores, vocabulary, dialogue, model.config.grid_side)
+        stage = sampler.stage
+        if among.is_main_process:
+            _write_record(stage, fed, folder / stage.name)
         bar = progress.add_task(stage.name, total=stage.steps)
 
         def report(step: int, numbers: dict[str, float]) -> None:
@@ -71,24 +77,92 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
                 progress.console.print(f"{stage.name} {step + 1}/{stage.steps}  {words}  {numbers['seconds']:.2f} s")
 
         train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores))
-    if export is not None:
-        lora = {"rank": stage.lora_rank, "alpha": stage.lora_alpha}
-        checkpoint.save_nano(model, lora, export, {"stage": stage.model_dump()})
+    if export is not None and among.is_main_process:
+        write_export(stage, model, dialogue, folder, export)
 
 
-def _store(name: str, data: Path, folder: Path, model: GeoPixModel, progress: Progress) -> FeatureStore:
-    bar = progress.add_task(f"features of {name}", total=RECIPES[name].count)
+def check_sources(stage: Stage, data: Path) -> None:
+    """Whether every source of a stage is one of nano's stores or a set.
+
+    Raises:
+        ConfigError: If one is neither.
+    """
+    for name in stage.sources:
+        if name not in RECIPES and not is_set(data / name):
+            raise ConfigError(
+                f"{stage.name}: sources: {name!r} is none of nano's stores ({', '.join(sorted(RECIPES))}) and there is "
+                f"no set {data / name}; make one with: geopix data import"
+            )
+        if name in RECIPES and (name in stage.subsets or stage.turned):
+            raise ConfigError(f"{stage.name}: {name} is a store of kept features; subsets and turned are for sets")
+
+
+def _open(name: str, stage: Stage, data: Path, progress: Progress) -> Opened:
+    bar = progress.add_task(f"reading {name}", total=None)
+    opened = open_set(name, stage, data, lambda done, total: progress.update(bar, completed=done, total=total))
+    progress.remove_task(bar)
+    return opened
+
+
+def _source(
+    name: str,
+    stage: Stage,
+    opened: Opened | None,
+    data: Path,
+    folder: Path,
+    model: GeoPixModel,
+    progress: Progress,
+) -> Source:
+    config = model.config
+    eye = Eye(model.encoder, config.image_size, config.image_mean, config.image_std)
+    if opened is not None and stage.features == "each_step":
+        return SetSource(opened, eye)
+    count = len(opened.index) if opened is not None else RECIPES[name].count
+    bar = progress.add_task(f"features of {name}", total=count)
 
     def tell(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total)
 
-    store = open_store(name, data, folder / "features", model.encoder, model.config.image_size, tell)
+    kept = folder / "features"  # another encoder sees otherwise
+    if stage.model != "nano" or stage.architecture:
+        told = json.dumps([stage.model, stage.architecture], sort_keys=True)
+        kept /= hashlib.sha256(told.encode()).hexdigest()[:12]
+    shape = (len(config.encoder_layers), model.encoder.patches, config.vision_config.hidden_size)
+    if opened is None:
+        store = open_store(name, data, kept, eye, shape, tell)
+    else:
+        set_source = SetSource(opened, eye)
+        store = keep(set_source, kept / place_of(opened, stage), shape, lambda done: tell(done, count))
+        _tell_skipped({name: set_source}, progress)
     progress.remove_task(bar)
     return store
 
 
+def _tell_skipped(stores: Mapping[str, Source], progress: Progress) -> None:
+    for name, store in stores.items():
+        for key, reason in store.skipped.items() if isinstance(store, SetSource) else ():
+            progress.console.print(f"left out of {name}: {key} ({reason})", markup=False)
+
+
+def _check_record(stage: Stage, fed: dict[str, Any], folder: Path) -> None:
+    began = record(folder).get("fed", fed)
+    changed = sorted(name for name in fed if began.get(name, fed[name]) != fed[name])
+    if changed:
+        raise ConfigError(
+            f"{stage.name}: {changed[0]} is not what it was when this run began; bring it back, or begin anew: give "
+            f"another --runs folder, or delete {folder}"
+        )
+
+
+def _write_record(stage: Stage, fed: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f".{RECORD}"
+    staged.write_text(json.dumps({"stage": stage.model_dump(), "fed": fed}, indent=2) + "\n", encoding="utf-8")
+    staged.replace(folder / RECORD)
+
+
 def _states(
-    stage: Stage, model: GeoPixModel, dialogue: Dialogue, stores: dict[str, FeatureStore]
+    stage: Stage, model: GeoPixModel, dialogue: Dialogue, stores: Mapping[str, Source]
 ) -> Callable[[Batch], Tensor] | None:
     """What stands in for the LLM in the stages that train without it."""
     if stage.language in ("dialogue", "relations"):
@@ -107,7 +181,7 @@ def _states(
     return states
 
 
-def _progress() -> Progress:
+def _progress(shown: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -115,4 +189,5 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not shown,
     )

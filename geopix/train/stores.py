@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from geopix.config import ConfigError
+from geopix.data.entries import Entry, EntryError
+from geopix.data.foreign.found import Place
+from geopix.data.indexed import keys_hash
+from geopix.data.mixture import facts_of
+from geopix.data.sources import dota, rsicd
 from geopix.data.sources.coco import read_coco, read_vhr10
 from geopix.data.sources.ucm import read_ucm
-from geopix.data.windows import training_window
-from geopix.model.encoder import VisionEncoder
+from geopix.data.windows import boxed_window, training_window
 from geopix.records import Sample
-from geopix.train.features import FeatureStore
+from geopix.train.batches import Source
+from geopix.train.features import CachedImage, Eye, FeatureStore, picture
 
 HELD_OUT_PORT = "casablanca"
 """The port that no training window shows; the demonstration's picture is cut from it."""
+HELD_OUT_AIRPORT = "airport_17"
+"""The demonstration's other picture."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +55,47 @@ def _ucm(data: Path, first: int) -> Iterator[Sample]:
     return (sample for index, sample in enumerate(read_ucm(data / "ucm", "train")) if index >= first)
 
 
+def _gdit(data: Path, first: int) -> Iterator[Sample]:
+    """Airports with the boxes of all airplanes and of nothing else."""
+    root = data / "gdit_airport"
+    found = dota.read(Place(root, root / "images", "gdit"))
+    whole = [
+        replace(one, complete=False)
+        for one in found
+        if isinstance(one, Entry) and one.objects and one.key != f"gdit/{HELD_OUT_AIRPORT}"
+    ]
+    if not whole:
+        raise EntryError(f"{root} holds no airport with airplanes", "complete the data folder")
+    return (boxed_window(whole, root / "images", seed=2, index=index) for index in range(first, RECIPES["gdit"].count))
+
+
+def _aid(data: Path, first: int) -> Iterator[Sample]:
+    """AID's scenes with RSICD's captions, of RSICD's validation part: none of our numbers is measured on it.
+
+    RSICD's test part stays out, so that it can be asked about one day.
+    """
+    root = data / "aid_rsicd"
+    entries = (one for one in rsicd.read(Place(root, root / "images", "rsicd")) if isinstance(one, Entry))
+    told = (entry for entry in entries if entry.split == "val")
+    return (entry.sample(root / "images") for index, entry in enumerate(told) if index >= first)
+
+
 RECIPES = {
     "vhr": _windows(lambda data: read_vhr10(data / "nwpu_vhr10", "train"), seed=0, count=4500),
     "ports": _windows(ports, seed=1, count=400),
     "ucm": Recipe(1680, _ucm),
+    "gdit": Recipe(600, _gdit),
+    "aid": Recipe(358, _aid),
 }
 
 
+def recipe_record(name: str) -> dict[str, Any]:
+    """What a run writes down of a store that feeds it."""
+    return {"store": name, "images": RECIPES[name].count}
+
+
 def open_store(
-    name: str, data: Path, folder: Path, encoder: VisionEncoder, side: int, progress: Callable[[int, int], None]
+    name: str, data: Path, folder: Path, eye: Eye, shape: tuple[int, int, int], progress: Callable[[int, int], None]
 ) -> FeatureStore:
     """A store, filled now if it is not full yet; a killed fill goes on where it stopped.
 
@@ -60,12 +103,60 @@ def open_store(
         name: One of `RECIPES`.
         data: The folder of the data sets.
         folder: Where stores live.
-        encoder: The frozen encoder.
-        side: Of the letterboxed square, in pixels.
+        eye: The frozen encoder.
+        shape: Scales, patches and channels of an image's features.
         progress: Told how many of how many windows are there.
     """
     recipe = RECIPES[name]
-    store = FeatureStore(folder / name)
+    store = FeatureStore(folder / name, *shape)
     if len(store) < recipe.count:
-        store.build(encoder, recipe.samples(data, len(store)), side, progress=lambda done: progress(done, recipe.count))
+        pictures = (picture(one, facts_of(one), eye.side) for one in recipe.samples(data, len(store)))
+        store.fill(eye, pictures, progress=lambda done: progress(done, recipe.count))
     return store
+
+
+@dataclass
+class Taken:
+    """Some windows of a store."""
+
+    store: Source
+    chosen: tuple[int, ...]
+
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What is true of each."""
+        wanted = set(self.chosen)
+        return [facts for place, facts in enumerate(self.store.facts) if place in wanted]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """What the store could not read."""
+        return self.store.unreadable
+
+    @unreadable.setter
+    def unreadable(self, told: list[str]) -> None:
+        self.store.unreadable = told
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def places(self, masked: bool) -> Sequence[int]:
+        """Those to draw from, see `geopix.train.batches.Source`."""
+        able = set(self.store.places(masked))
+        return [place for place, own in enumerate(self.chosen) if own in able]
+
+    def look(self, places: Sequence[int], views: Sequence[int]) -> list[CachedImage]:
+        """See `geopix.train.batches.Source`."""
+        return self.store.look([self.chosen[place] for place in places], views)
+
+
+def take(store: Source, name: str, count: int, seed: int) -> tuple[Taken, str]:
+    """Some windows of a store at random, and the SHA-256 of their keys.
+
+    Raises:
+        ConfigError: If there are fewer.
+    """
+    if count > len(store):
+        raise ConfigError(f"take: {count:,} of {name!r} are wanted, and it has {len(store):,}; take fewer")
+    taken = Taken(store, tuple(sorted(np.random.default_rng(seed).permutation(len(store))[:count].tolist())))
+    return taken, keys_hash(facts["key"] for facts in taken.facts)

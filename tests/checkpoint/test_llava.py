@@ -17,10 +17,8 @@ from geopix import checkpoint
 from geopix.assistant import Assistant
 from geopix.checkpoint import CheckpointError, from_llava
 from geopix.checkpoint.llava import llava_config
-from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
-from geopix.model.llm import extend_vocabulary
-from tests.tiny_llava import SMALL, Names, llava_tokenizer, save_tensors, tiny_llava, write_llava
+from tests.tiny_llava import SMALL, Names, full_size, llava_tokenizer, save_tensors, tiny_llava, write_llava
 
 GENERATIONS: tuple[Names, ...] = ("as saved", "as in memory", "as before version 5")
 OURS = ["<p>", *(f"[SEG{index}]" for index in range(6))]
@@ -286,36 +284,6 @@ def test_settings_that_can_not_be_ours(folder: Path, changes: dict[str, Any], to
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(CheckpointError, match=told):
         from_llava(str(folder), SMALL)
-
-
-def full_size(folder: Path, tokens: int, rows: int) -> tuple[GeoPixModel, Dialogue, int]:
-    """LLaVA-1.5-7B by its settings alone, without memory for its numbers."""
-    fillers = 32_000 - len(llava_tokenizer([]))
-    tokenizer = llava_tokenizer([*(f"<word {index}>" for index in range(fillers)), "<image>", "<pad>"][: tokens - 258])
-    tokenizer.save_pretrained(folder)
-    vision = {
-        "model_type": "clip_vision_model", "hidden_size": 1024, "image_size": 336, "intermediate_size": 4096,
-        "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14, "projection_dim": 768,
-        "vocab_size": 32000,
-    }  # fmt: skip
-    text = {
-        "_name_or_path": "lmsys/vicuna-7b-v1.5", "architectures": ["LlamaForCausalLM"], "model_type": "llama",
-        "max_position_embeddings": 4096, "rms_norm_eps": 1e-05, "vocab_size": rows, "torch_dtype": "float16",
-    }  # fmt: skip
-    settings = {
-        "model_type": "llava", "architectures": ["LlavaForConditionalGeneration"], "image_token_index": 32000,
-        "vision_config": vision, "text_config": text, "vision_feature_layer": -2, "projector_hidden_act": "gelu",
-        "vision_feature_select_strategy": "default", "ignore_index": -100, "pad_token_id": 32001,
-        "tie_word_embeddings": False, "torch_dtype": "float16", "transformers_version": "4.36.0.dev0",
-        "vocab_size": rows,
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(settings))
-    names = {"class_names": [f"class {index}" for index in range(74)]}  # and "unknown": the paper's 75 slots
-    config, dialogue, known = llava_config(folder, folder, names)
-    with torch.device("meta"):
-        model = GeoPixModel(config)
-    extend_vocabulary(model.language.causal, max(dialogue.new_ids) + 1, known=known)
-    return model, dialogue, known
 
 
 def test_the_papers_model_at_full_size_part_by_part(tmp_path: Path) -> None:

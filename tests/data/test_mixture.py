@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geopix.classes import ABSENT_CANDIDATES, VHR10, canonical, plural, wordings
 from geopix.data import mixture
 from geopix.data.describe import describe
-from geopix.dialogue import box_text
+from geopix.dialogue import GROUP, box_text
 from geopix.records import Turn
 from tests.tiny import boxed
 
@@ -214,3 +214,73 @@ def test_wordings_vary() -> None:
     asked = turns(MIXED, 7, 300)
     assert len({turn.question for turn in asked}) > 200
     assert {canonical(noun) for turn in asked for noun in claims(turn)} != set()
+
+
+def known(told: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Facts as a set tells them."""
+    return {**told, "counted": told["complete"], "classes": ["airplane", "storage tank", "vehicle", "ship"], **more}
+
+
+def bare(told: dict[str, Any]) -> dict[str, Any]:
+    """The same with boxes only."""
+    return {**told, "instances": [{**one, "masked": False} for one in told["instances"]]}
+
+
+def kinds(told: dict[str, Any]) -> set[str]:
+    return {kind for kind in mixture.KINDS if mixture.able(kind, told)}
+
+
+def test_what_nobody_knows_is_not_asked() -> None:
+    everything = set(mixture.KINDS) - {"vqa"}
+    assert kinds(known(MIXED)) == everything
+    assert kinds(known(MIXED, turns=[["What?", "That."]])) == everything | {"vqa"}
+    assert kinds(known(bare(MIXED))) == everything - {"segment", "all", "mixed"}
+    assert kinds(known(MIXED, complete=False, counted=False)) == {"segment", "refer", "presence"}
+    assert kinds(known(bare(MIXED), complete=False, counted=False)) == {"refer", "presence"}
+    assert kinds(known(facts(("unknown", (5, 5, 9, 9))), complete=False, counted=False)) == {"segment", "refer"}
+    assert kinds(known(TOLD)) == {"caption", "vqa"}
+    assert kinds(known(facts())) == {"absent"}
+    assert "absent" not in kinds(known(MIXED, classes=["airplane", "vehicle"]))  # nobody looked for anything else
+    assert not mixture.askable(known(facts(complete=False)))
+    silent = [{"class": "unknown", "box": [1, 1, 2, 2], "phrases": [], "masked": False}]
+    with pytest.raises(ValueError, match="k: nothing can be asked"):
+        turns(known(facts(complete=False), instances=silent), 0, 1)
+
+
+@given(seeds)
+def test_boxes_are_never_answered_with_masks(seed: int) -> None:
+    asked = turns(known(bare(MIXED)), seed, 6)
+    assert all(not turn.targets and GROUP not in turn.answer for turn in asked)
+
+
+@given(seeds)
+def test_only_what_somebody_looked_for_is_absent(seed: int) -> None:
+    told = known(MIXED)
+    for turn in (mixture.absent(told, np.random.default_rng(seed)), *turns(told, seed, 4)):
+        found = re.findall(r"There is no (.+?) in the image", turn.answer)
+        assert all(NOUNS[noun] == "ship" for noun in found)
+    [empty] = turns(known(facts()), seed, 1)
+    assert empty.answer.startswith("There is no ")
+
+
+@given(seeds)
+def test_several_classes_at_once_are_all_answered(seed: int) -> None:
+    turn = mixture.all_of_some_classes(MIXED, np.random.default_rng(seed))
+    classes = [MIXED["instances"][index]["class"] for index in turn.targets]
+    assert len(set(classes)) in (2, 3)
+    for name in set(classes):
+        assert classes.count(name) == sum(one["class"] == name for one in MIXED["instances"])
+        assert any(noun in turn.question for word in wordings(name) for noun in (word, plural(word)))
+    assert turn.answer.count(GROUP) == len(turn.targets) == len(set(turn.targets))
+
+
+def test_a_crowd_is_counted_in_digits_and_not_counted_off() -> None:
+    crowd = facts(*[("ship", (20 * k, 5, 20 * k + 9, 40)) for k in range(30)])
+    assert not mixture.able("all", crowd)
+    assert mixture.count(crowd, np.random.default_rng(0)).answer == "30."
+    assert mixture.caption(crowd, np.random.default_rng(0)).answer == "The image shows 30 ships."
+
+
+def test_a_question_that_came_with_the_image_keeps_its_task() -> None:
+    told = known(TOLD, turns=[["Where is it?", "<p> it {<1><2><3><4>}.", "refer"]])
+    assert mixture.vqa(told, np.random.default_rng(0)) == Turn("Where is it?", "<p> it {<1><2><3><4>}.", "refer")

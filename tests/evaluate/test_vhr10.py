@@ -40,7 +40,7 @@ class Oracle(Assistant):
     def __init__(self, said: dict[str, tuple[Instance, ...]]) -> None:
         self.name, self.said, self.batches = "oracle", said, list[int]()
 
-    def ask_batch(self, images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
+    def ask_batch(self, images: Sequence[Image], questions: Sequence[str], at_once: int = 16) -> list[Answer]:
         self.batches.append(len(questions))
         return [Answer("", self.said[question], (20, 40), self.name, 0.0) for question in questions]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from geopix.data.describe import describe
 from geopix.model.encoder import Letterbox, VisionEncoder, to_pixels
 from geopix.records import Sample, Turn
-from geopix.train.features import MASK_SIDE, FeatureStore
+from geopix.train.features import MASK_SIDE, FeatureStore, UnreadableError
 from tests.tiny import boxed, scene
 
 SIDE = 96
@@ -147,15 +147,16 @@ def test_a_store_can_be_read_while_it_grows(tmp_path: Path) -> None:
     assert len(made[3].masks) == 3
 
 
-def test_an_object_without_a_mask_stops_the_build_and_spoils_nothing(tmp_path: Path) -> None:
-    made = built(tmp_path, SAMPLES[:2])
-    maskless = Sample("boxes", SAMPLES[0].image, (boxed("ship", (0.0, 0.0, 9.0, 9.0)),))
-    with pytest.raises(ValueError, match="boxes: only instances with masks"):
-        made.build(ENCODER, [SAMPLES[3], maskless], SIDE)
-    assert len(store(tmp_path)) == 2
-    built(tmp_path)
-    built(tmp_path / "whole")
-    assert contents(tmp_path) == contents(tmp_path / "whole")
+def test_an_object_without_a_mask_keeps_its_place(tmp_path: Path) -> None:
+    objects = (boxed("ship", (0.0, 0.0, 9.0, 9.0)), *SAMPLES[0].instances)
+    made = built(tmp_path, [SAMPLES[3], Sample("boxes", SAMPLES[0].image, objects), SAMPLES[1]])
+    assert [instance["masked"] for instance in made[1].facts["instances"]] == [False, True, True]
+    assert not made[1].masks[0].any()
+    assert torch.equal(made[1].masks[1:], built(tmp_path / "whole")[0].masks)
+    assert torch.equal(made[2].masks, built(tmp_path / "whole")[1].masks)
+    only = built(tmp_path / "boxes", [Sample("boxes", SAMPLES[0].image, objects[:1]), SAMPLES[0]])
+    assert list(only.places(masked=True)) == [1]
+    assert list(only.places(masked=False)) == [0, 1]
 
 
 @pytest.mark.parametrize("name", FILES[:2])
@@ -174,3 +175,57 @@ def test_the_index_is_one_json_line_a_window(tmp_path: Path) -> None:
     assert [line["first_mask"] for line in lines] == [0, 2, 3, 3, 6]
     assert (tmp_path / "masks.bin").stat().st_size == 7 * MASK_SIDE**2
     assert (tmp_path / "features.bin").stat().st_size == 5 * 2 * PATCHES * CHANNELS * 2
+
+
+def names(made: FeatureStore) -> list[str]:
+    """What comes in every place, and after it what was said."""
+    return [str(made[index].facts["key"]) for index in range(len(made))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{torn", "[]", "{}", '{"first_mask": -1}', '{"key": 3}', "\x00", '{"instances": [{}]}'],
+    ids=["torn", "list", "empty", "negative", "number", "zero", "bare"],
+)
+def test_a_broken_line_of_the_index_costs_one_window(tmp_path: Path, line: str) -> None:
+    built(tmp_path)
+    index = tmp_path / "index.jsonl"
+    lines = index.read_text().splitlines()
+    good = json.loads(lines[1])
+    lines[1] = json.dumps({**good, **json.loads(line)}) if line.startswith('{"') else line
+    index.write_text("\n".join(lines) + "\n")
+    made = store(tmp_path)
+    assert names(made) == ["first", "empty", "empty", "three", "last"]  # the next one that is whole takes its place
+    assert made.unreadable == [f"{tmp_path.name}: line 2: line 2 of index.jsonl is broken"]
+    assert torch.equal(made[3].masks, built(tmp_path / "again")[3].masks)
+    assert index.read_text().splitlines() == lines
+
+
+def test_features_that_are_no_numbers_cost_one_window(tmp_path: Path) -> None:
+    built(tmp_path)
+    values = np.memmap(tmp_path / "features.bin", np.uint16, "r+")
+    values[3] = values[3 * len(values) // 5] = 0x7F80  # infinity
+    values.flush()
+    made = store(tmp_path)
+    assert names(made) == ["wide", "wide", "empty", "last", "last"]  # of those with objects
+    assert made.unreadable == [
+        f"{tmp_path.name}: first: its features are not finite",
+        f"{tmp_path.name}: three: its features are not finite",
+    ]
+
+
+@pytest.mark.parametrize(("name", "left"), [("features.bin", 0.7), ("masks.bin", 0.5)])
+def test_a_file_that_lost_its_end_costs_what_was_there(tmp_path: Path, name: str, left: float) -> None:
+    built(tmp_path)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: int(left * len(data))])
+    made = store(tmp_path)
+    assert names(made) == ["first", "wide", "empty", "first", "first"]
+    assert any("last: features.bin or masks.bin ends before it" in text for text in made.unreadable)
+
+
+def test_where_nothing_can_be_read_a_sentence_says_so(tmp_path: Path) -> None:
+    built(tmp_path)
+    (tmp_path / "features.bin").write_bytes(b"")
+    with pytest.raises(UnreadableError, match=r"no window of the feature store .* can be read; delete it"):
+        store(tmp_path)[0]

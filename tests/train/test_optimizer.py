@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -192,3 +193,75 @@ def test_rows_come_back_from_a_checkpoint() -> None:
             norms.append(optimizer.step(1.0, clip=0.5))
         assert norms[0] == norms[1]
     assert torch.equal(again.weight, unbroken.weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_micro_batches_add_up_in_single_precision(dtype: torch.dtype) -> None:
+    parameter, other = (nn.Parameter(torch.zeros(2, dtype=dtype)) for _ in range(2))
+    mine = MasterAdamW([("w", parameter), ("v", other)], {"w": 1.0, "v": 1.0}, BETAS, 0.0)
+    for value in (256.0, 1.0, 1.0, 1.0):  # in bfloat16, 256 + 1 is 256
+        parameter.grad = torch.full((2,), value, dtype=dtype)
+        mine.collect()
+    assert parameter.grad is None
+    assert mine.step(1.0, clip=math.inf, scale=1 / 4) == pytest.approx(259 / 4 * math.sqrt(2))
+    assert torch.equal(other, torch.zeros(2, dtype=dtype))
+
+
+def test_rows_of_micro_batches_add_up() -> None:
+    once, twice = _bank(), _bank()
+    whole, parts = _row_wise(once), _row_wise(twice)
+    _look_up(once, [1, 4, 4], 0)
+    whole.step(1.0, clip=math.inf)
+    for rows in ([1, 4], [4]):
+        _look_up(twice, rows, 0)
+        parts.collect()
+    parts.step(1.0, clip=math.inf)
+    assert torch.equal(once.weight, twice.weight)
+    assert sorted(parts.masters) == ["bank[1]", "bank[4]"]
+
+
+def test_a_gradient_that_is_no_number_is_not_followed() -> None:
+    module = layer()
+    mine = optimizer(module)
+    before = module.weight.detach().clone()
+    backward(module, 0)
+    assert module.weight.grad is not None
+    module.weight.grad[0, 0] = torch.nan
+    assert math.isnan(mine.step(1.0, clip=1.0))
+    assert torch.equal(module.weight, before)
+    backward(module, 0)
+    assert math.isfinite(mine.step(1.0, clip=1.0))
+    assert not torch.equal(module.weight, before)
+
+
+def test_processes_sum_what_each_collected_and_rows_travel_only_where_they_are_touched() -> None:
+    """Two optimisers in step, the sum of a tensor being that of both."""
+    alone, (one, two) = _bank(), (_bank(), _bank())
+    all_at_once, here, there = _row_wise(alone), _row_wise(one), _row_wise(two)
+    _look_up(alone, [1, 4, 4, 5], 0)
+    all_at_once.step(1.0, clip=math.inf)
+    for bank, mine, rows in ((one, here, [1, 4]), (two, there, [4, 5])):
+        _look_up(bank, rows, 0)
+        mine.collect()
+    sent: list[list[Tensor]] = [[], []]
+
+    def noting(into: list[Tensor]) -> Callable[[Tensor], Tensor]:
+        def total(tensor: Tensor) -> Tensor:
+            into.append(tensor.clone())
+            if len(into) == 1:  # who has a gradient: both know, by hand
+                return torch.tensor([0.0, 1.0, 0.0, 0.0, 2.0, 1.0])
+            return tensor
+
+        return total
+
+    for mine, into in ((here, sent[0]), (there, sent[1])):
+        mine.meet(noting(into), torch.device("cpu"))
+    assert [part.tolist() for part in (sent[0][0], sent[1][0])] == [[0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 1, 1]]
+    assert sent[0][1].numel() == 3 * one.embedding_dim
+    summed = (sent[0][1] + sent[1][1]).view(3, -1)
+    for mine in (here, there):
+        for row, values in zip((1, 4, 5), summed, strict=True):
+            mine.masters[f"bank[{row}]"].grad = values.clone()
+        mine.step(1.0, clip=math.inf)
+    assert torch.equal(one.weight, two.weight)
+    torch.testing.assert_close(one.weight, alone.weight)

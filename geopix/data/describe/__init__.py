@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from geopix.data.describe.phrases import ORDINALS, describe, reading_order
+from geopix.data.describe.phrases import ORDINALS, describe, of_an_only_one, reading_order
 
-__all__ = ["ORDINALS", "describe", "reading_order"]
+__all__ = ["ORDINALS", "describe", "of_an_only_one", "reading_order"]

@@ -51,6 +51,19 @@ def describe(instances: Sequence[Instance], size_hw: tuple[int, int]) -> list[li
     return phrases
 
 
+def of_an_only_one(instance: Instance, size_hw: tuple[int, int]) -> list[str]:
+    """What people also say of an object that is the only one of its class: its side of the image, a rank of one.
+
+    `describe` leaves these out, since "the leftmost ship" suggests more ships. Who asks about an image can't know.
+    """
+    found = ["the largest {}"]
+    for axis, value in enumerate(_centre(instance, size_hw)):
+        if abs(value - 0.5) > _GAP:
+            _, most, where = _BEFORE_AFTER[axis][int(value > 0.5)]
+            found += [f"the {most} {{}}", f"the {{}} {where}"]
+    return found
+
+
 def reading_order(instances: Sequence[Instance], size_hw: tuple[int, int]) -> tuple[list[int], list[str]]:
     """An order for objects of one class, and a phrase for each: along the axis on which they are spread wider.
 

@@ -138,6 +138,6 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise StopError(f"{path} is being written by another geopix data describe; wait for it to end") from None
+        raise StopError(f"{path} is being written by another process; wait for it to end") from None
     except OSError:  # a file system without locks
         return

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geopix.data.describe.phrases import describe, reading_order
+from geopix.data.describe.phrases import describe, of_an_only_one, reading_order
 from geopix.records import Box, Instance
 from tests.tiny import boxed, rectangle
 
@@ -207,3 +207,13 @@ def test_reading_order_follows_the_wider_spread() -> None:
 def test_reading_order_measures_in_shares_of_the_image() -> None:
     pair = [at(100, 100), at(160, 150)]  # 60 of 2,000 px across, 50 of 200 px down
     assert reading_order(pair, (200, 2000))[1][0] == "the first {} from the top"
+
+
+def test_an_only_one_has_a_side_and_every_rank_of_one() -> None:
+    assert set(of_an_only_one(at(200, 510), (SIDE, SIDE))) == {
+        "the largest {}",
+        "the leftmost {}",
+        "the {} on the left",
+    }
+    assert "the bottommost {}" in of_an_only_one(at(510, 900), (SIDE, SIDE))
+    assert of_an_only_one(at(510, 520), (SIDE, SIDE)) == ["the largest {}"]

@@ -47,7 +47,7 @@ def test_a_line_cut_short_is_forgotten(tmp_path: Path) -> None:
 
 def test_only_one_process_may_write(tmp_path: Path) -> None:
     replies = Replies(tmp_path / "replies")
-    with pytest.raises(StopError, match="another geopix data describe"):
+    with pytest.raises(StopError, match="another process"):
         Replies(tmp_path / "replies")
     replies.close()
     assert not (tmp_path / "replies").exists()  # nothing was in it

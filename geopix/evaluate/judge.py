@@ -1,0 +1,318 @@
+"""A language model as the judge of words (§V-C, §V-D: "GPT-4"): asked only on request, kept on disk, never guessed for.
+
+Every question has a name with a version; the hash of its words goes into the footer of a table, because another
+wording is another protocol. What a judge does not answer, declines, or answers in prose stays "not judged".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from geopix.data.describe import endpoint
+from geopix.data.describe.money import Price, price_of
+from geopix.data.describe.replies import Replies, Reply
+from geopix.data.describe.task import StopError
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+T = TypeVar("T")
+
+PATIENCE = 10
+"""Questions in a row that may stay without an answer before the judge is taken for gone."""
+
+
+class JudgeError(ValueError):
+    """A judge that can't be asked at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Generic[T]):
+    """One kind of question to a judge.
+
+    Args:
+        name: With its version ("vqa-match 1"); another wording takes another version.
+        template: The words, for `str.format`.
+        max_tokens: Of the answer.
+        read: What an answer means, None where it is neither.
+    """
+
+    name: str
+    template: str
+    max_tokens: int
+    read: Callable[[str], T | None]
+
+    @property
+    def sha256(self) -> str:
+        """Of all that shapes an answer."""
+        told = json.dumps([self.name, self.template, self.max_tokens])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def footer(self) -> str:
+        """The name and the hash, for the footer of a table."""
+        return f"{self.name} ({self.sha256[:12]})"
+
+
+def read_match(said: str) -> bool | None:
+    """1 is a match, 0 is none; with quotes or a full stop, but nothing else: None."""
+    return {"1": True, "0": False}.get(said.strip().strip("\"'`*. \n"))
+
+
+def read_clair(said: str) -> float | None:
+    """The score in 0..1 of a CLAIR answer, None where there is none.
+
+    The first {...} as JSON; where it was cut off within the reason, its "score"; or an answer that is a number and
+    nothing else ("85", "Score: 85/100"), times 100 where it is below 1. Where CLAIR takes the first number of any
+    prose, and 0 where there is none, we take nothing.
+    """
+    value: float | None = None
+    begin = said.find("{")
+    if begin >= 0:
+        try:
+            told = json.loads(said[begin : said.find("}", begin) + 1])["score"]
+            value = float(told) if isinstance(told, (int, float, str)) and not isinstance(told, bool) else None
+        except (ArithmeticError, ValueError, LookupError, TypeError, RecursionError):
+            cut = re.match(r"\{\s*[\"']score[\"']\s*:\s*[\"']?(\d+(?:\.\d+)?)[\"']?\s*,", said[begin:])
+            value = float(cut[1]) if cut else None
+    else:
+        bare = re.fullmatch(r"\W*(?:score\W*)?(\d*\.?\d+)\s*(?:%|/\s*100)?\W*", said, re.IGNORECASE)
+        value = float(bare[1]) if bare else None
+        value = 100 * value if value is not None and value < 1 else value
+    return value / 100 if value is not None and 0 <= value <= 100 else None
+
+
+MATCH: Form[bool] = Form(
+    "vqa-match 1",
+    "Question: {question}\nGround Truth Answer: {true}\nPredicted Answer: {predicted}\nDoes the predicted answer match "
+    "the ground truth? Answer 1 for match and 0 for not match. Use semantic meaning not exact match. Synonyms are also "
+    "treated as a match, e.g., football and soccer, playground and ground track field, building and rooftop, pond and "
+    "swimming pool. Do not explain the reason.\n",
+    100,
+    read_match,
+)
+"""VRSBench's question, word for word; it asks at the default temperature, we at 0."""
+CLAIR: Form[float] = Form(
+    "clair 1",
+    "You are trying to tell if a candidate set of captions is describing the same image as a reference set of captions."
+    "\nCandidate set:\n{candidates}\nReference set:\n{references}\nOn a precise scale from 0 to 100, how likely is it "
+    "that the candidate set is describing the same image as the reference set? (JSON format, with a key "
+    '"score", value between 0 and 100, and a key "reason" with a string value.)\n',
+    1024,
+    read_clair,
+)
+"""CLAIR's question, word for word (Chan et al. 2023). VRSBench's copy cuts its answers off after 100 tokens."""
+
+
+@dataclass
+class Tally:
+    """What a judge was asked, and what it cost; all of it belongs beside the numbers.
+
+    Args:
+        asked: Answers that came over the wire.
+        kept: Answers that were on the disk.
+        not_judged: For every reason how many questions stayed open.
+        tokens_in, tokens_out: Of what came over the wire.
+        usd: What it cost, None where no price is known.
+        seconds: Spent waiting.
+    """
+
+    asked: int = 0
+    kept: int = 0
+    not_judged: Counter[str] = field(default_factory=Counter)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        cost = "price unknown" if self.usd is None else f"${self.usd:,.4f}"
+        told = f"{self.asked:,} answers asked for ({self.tokens_in:,} tokens in, {self.tokens_out:,} out, {cost}, "
+        told += f"{self.seconds:,.0f} s), {self.kept:,} kept from before"
+        if self.not_judged:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.not_judged.most_common())
+            told += f"; not judged: {reasons}"
+        return told
+
+
+class Judge:
+    """A model behind OpenAI's protocol, asked at temperature 0; equal questions are asked once, ever.
+
+    Args:
+        client: See `connect`.
+        model: The model's name there.
+        replies: Where answers are kept, and looked up first.
+        price: Of a million tokens; by default OpenAI's list, where it has the model.
+        concurrency: Questions at a time.
+    """
+
+    def __init__(
+        self, client: OpenAI, model: str, replies: Replies, price: Price | None = None, concurrency: int = 8
+    ) -> None:
+        self.model, self.tally = model, Tally()
+        self._client, self._replies, self._concurrency = client, replies, concurrency
+        self._price = price or price_of(model)
+        self._turn = threading.Lock()
+        self._unanswered = 0
+        self._gone = ""
+
+    def ask(
+        self, form: Form[T], blanks: Sequence[dict[str, str]], progress: Callable[[int], None] = lambda done: None
+    ) -> list[T | None]:
+        """An answer for every set of words that fill the form's blanks; None where it stays open.
+
+        Args:
+            form: `MATCH` or `CLAIR`.
+            blanks: One set a question.
+            progress: Told how many questions are done.
+
+        Raises:
+            JudgeError: If the endpoint takes nothing from us: a wrong key, model or address, or no money.
+            OSError: If answers can't be kept.
+        """
+        started = time.perf_counter()
+        texts = [form.template.format(**blank) for blank in blanks]
+        told: dict[str, T | str] = {}  # the answer, or why there is none
+        different = list(dict.fromkeys(texts))
+        pool = ThreadPoolExecutor(self._concurrency)
+        try:
+            for done, (text, answer) in enumerate(
+                zip(different, pool.map(lambda text: self._one(form, text), different), strict=True), start=1
+            ):
+                told[text] = answer
+                progress(round(done * len(texts) / len(different)))
+        finally:
+            self._gone = self._gone or "stopped"  # should an error or Ctrl-C end this, what waits is not asked
+            pool.shutdown(cancel_futures=True)
+            self._gone = "" if self._gone == "stopped" else self._gone
+            self.tally.seconds += time.perf_counter() - started
+        self.tally.not_judged.update(answer for text in texts if isinstance(answer := told[text], str))
+        return [None if isinstance(answer := told[text], str) else answer for text in texts]
+
+    def match(
+        self, answers: Sequence[tuple[str, str, str]], progress: Callable[[int], None] = lambda done: None
+    ) -> list[bool | None]:
+        """`geopix.evaluate.vqa.Decide`: (question, true answer, predicted answer) each."""
+        blanks = [{"question": asked, "true": true, "predicted": said} for asked, true, said in answers]
+        return self.ask(MATCH, blanks, progress)
+
+    def clair(
+        self,
+        captions: Sequence[tuple[Sequence[str], Sequence[str]]],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[float | None]:
+        """`geopix.evaluate.captions.Decide`: (candidate captions, reference captions) each; CLAIR in 0..1."""
+        blanks = [{"candidates": _listed(said), "references": _listed(true)} for said, true in captions]
+        return self.ask(CLAIR, blanks, progress)
+
+    def _one(self, form: Form[T], text: str) -> T | str:
+        identity = request_id(self.model, form, text)
+        reply = self._replies.get(identity)
+        if reply is not None:
+            with self._turn:
+                self.tally.kept += 1
+        else:
+            got = self._fetch(form, text, identity)
+            if isinstance(got, str):
+                return got
+            reply = got
+        if reply.finish == "refusal":
+            return "declined"
+        answer = form.read(reply.content)
+        if answer is None:
+            return "cut off" if reply.finish == "length" else "answered in prose" if reply.content else "answered empty"
+        return answer
+
+    def _fetch(self, form: Form[T], text: str, identity: str) -> Reply | str:
+        import openai
+
+        if self._gone:
+            return self._gone
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": text}],
+            "temperature": 0,
+            "max_tokens": form.max_tokens,
+        }
+        try:
+            answer = self._client.chat.completions.create(**body, extra_headers={"Idempotency-Key": identity})
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise JudgeError(f"the judge refuses: {_told(error)}; check its name, address and key") from error
+        except openai.APITimeoutError:
+            return self._unheard("timed out")
+        except openai.RateLimitError as error:
+            if error.code == "insufficient_quota":
+                raise JudgeError(f"the judge wants money: {_told(error)}") from error
+            return self._unheard("too busy")
+        except openai.BadRequestError:
+            return self._unheard("question refused")
+        except (openai.OpenAIError, ValueError):  # ValueError: what came was no JSON
+            return self._unheard("no answer")
+        content, finish, tokens_in, tokens_out = endpoint.parts(answer)
+        if not finish:
+            return self._unheard("no answer")
+        usd = None if self._price is None else self._price.of(tokens_in, tokens_out)
+        reply = Reply(identity, form.name, self.model, content, finish, tokens_in, tokens_out, usd)
+        self._replies.add(reply)
+        with self._turn:
+            self._unanswered = 0
+            self.tally.asked += 1
+            self.tally.tokens_in += tokens_in
+            self.tally.tokens_out += tokens_out
+            self.tally.usd = None if usd is None or self.tally.usd is None else self.tally.usd + usd
+        return reply
+
+    def _unheard(self, reason: str) -> str:
+        with self._turn:
+            self._unanswered += 1
+            if self._unanswered >= PATIENCE:
+                self._gone = f"not asked, because {PATIENCE} in a row had no answer"
+        return reason
+
+
+def connect(base_url: str | None, retries: int = 3, timeout_s: float = 60.0) -> OpenAI:
+    """The official client; see `geopix.data.describe.endpoint.connect`.
+
+    Raises:
+        JudgeError: If it is not installed, or a key is needed and missing.
+    """
+    try:
+        return endpoint.connect(base_url, retries, timeout_s)
+    except StopError as error:
+        raise JudgeError(f"no judge: {error}") from error
+
+
+def open_replies(path: Path) -> Replies:
+    """The file of a judge's answers, made where there is none; close it after.
+
+    Raises:
+        JudgeError: If it holds something else, or another process writes to it.
+        OSError: If it can't be read or written.
+    """
+    try:
+        return Replies(path)
+    except StopError as error:
+        raise JudgeError(f"the judge's answers can't be kept: {error}") from error
+
+
+def request_id(model: str, form: Form[Any], text: str) -> str:
+    """The same for the same model, form and words, and for nothing else."""
+    return hashlib.sha256(json.dumps([model, form.sha256, text]).encode()).hexdigest()
+
+
+def _listed(captions: Sequence[str]) -> str:
+    return "".join(f"- {' '.join(caption.split())}\n" for caption in captions)
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -117,7 +117,7 @@ class Answers:
         if not self._places:
             told = "; ".join(f"{n:,} {what}" for what, n in self.problems.items()) or "it is empty"
             raise AnswersError(
-                f"{path} holds no answer to these questions ({told}); answer those that geopix questions writes, "
+                f"{path} holds no answer to these questions ({told}); answer the questions of this table, by id, "
                 "one line of JSON each, as docs/answer.schema.json has it"
             )
         missing = len(sizes) - len(self._places)

@@ -35,7 +35,8 @@ class Tally:
 
     def add(self, probe: Probe, answer: Given) -> None:
         """Score a question."""
-        assert probe.box is not None and probe.units is not None
+        assert probe.box is not None
+        assert probe.units is not None
         units, box = said(answer, probe.size_hw)
         found = {
             COLUMNS[0]: 0.0 if units is None else whole_iou(units, probe.units),

@@ -35,7 +35,20 @@ def macro(sums: Floats) -> Floats:
     return _divided(np.where(there, means, 0.0).sum(axis=-1), there.sum(axis=-1).astype(np.float64))
 
 
-STATISTICS: dict[str, Callable[[Floats], Floats]] = {"ratio": ratio, "macro": macro}
+def ece(sums: Floats) -> Floats:
+    """(..., bins + 1) sums: of every bin what was predicted minus what came, then how many -> the expected error."""
+    return _divided(np.abs(sums[..., :-1]).sum(axis=-1), sums[..., -1])
+
+
+def bleu(sums: Floats) -> Floats:
+    """(..., 2 n + 2) sums: n-grams that match for 1 to n, n-grams, words, words of the closest reference -> BLEU-n."""
+    n = sums.shape[-1] // 2 - 1
+    shares = (sums[..., :n] + 1e-15) / (sums[..., n : 2 * n] + 1e-9)  # pycocoevalcap's, so nothing is divided by zero
+    length = (sums[..., -2] + 1e-15) / (sums[..., -1] + 1e-9)
+    return np.asarray(np.prod(shares, axis=-1) ** (1 / n) * np.exp(np.minimum(0.0, 1 - 1 / length)))
+
+
+STATISTICS: dict[str, Callable[[Floats], Floats]] = {"ratio": ratio, "macro": macro, "ece": ece, "bleu": bleu}
 """What may be made of sums (..., k); one line adds another."""
 
 

@@ -1,4 +1,4 @@
-"""The paper's own tables, to stand beside ours, and Table I as the field stands today; from data files with sources."""
+"""The paper's own tables, to stand beside ours, from a data file (§V)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 _FILE = Path(__file__).with_name("paper_tables.json")
-_FIELD = Path(__file__).with_name("field.json")
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,3 @@ def paper_table(number: int) -> PaperTable:
     """The paper's table of this number, 1 to 11."""
     raw = json.loads(_FILE.read_text(encoding="utf-8"))["tables"][str(number)]
     return PaperTable(raw["title"], tuple(raw["columns"]), tuple(map(tuple, raw["rows"])), raw.get("note", ""))
-
-
-def field_table() -> PaperTable:
-    """Table I with the sets that came after the paper; every row names its source."""
-    raw = json.loads(_FIELD.read_text(encoding="utf-8"))
-    columns = tuple(raw["columns"])
-    rows = tuple((row["name"], *(row[column] for column in columns)) for row in raw["rows"])
-    return PaperTable(raw["title"], columns, rows, raw["note"])

@@ -14,8 +14,8 @@ import numpy as np
 
 from geopix.evaluate.answers import Given
 from geopix.evaluate.masks import Stack, boundary_iou, shared_pixels, stack
-from geopix.evaluate.measures import STATISTICS, Measure
-from geopix.evaluate.metrics import THRESHOLDS, Floats, Pairing, pairs_of, score_shared, shared_ious
+from geopix.evaluate.measures import Measure
+from geopix.evaluate.metrics import THRESHOLDS, Pairing, pairs_of, score_shared, shared_ious
 from geopix.evaluate.probe import Probe
 from geopix.evaluate.table import Row
 
@@ -23,10 +23,10 @@ Protocol: TypeAlias = Literal["AR-H", "AR-O", "TF"]
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("AR-H", "AR-O", "TF")
 PAIRINGS: Final[dict[Protocol, Pairing]] = {"AR-H": "best", "AR-O": "order", "TF": "order"}
 PROTOCOL: Final = (
-    "masks at the image's own size. AR-H (the headline): the system writes its answer itself; its masks are paired with "
-    "the true ones for the greatest total IoU, and a missing or extra mask counts as zero. AR-O: paired in the order "
-    "spoken; the last mask stands in for missing ones, extra ones are not counted. TF: the true words are given, so the "
-    "number of masks is right. In percent, with the 95 % interval of 2,000 draws of images"
+    "masks at the image's own size. AR-H (the headline): the system writes its answer itself; its masks are paired "
+    "with the true ones for the greatest total IoU, and a missing or extra mask counts as zero. AR-O: paired in the order "
+    "spoken; the last mask stands in for missing ones, extra ones are not counted. TF: the true words are given, so "
+    "the number of masks is right. In percent, with the 95 % interval of 2,000 draws of images"
 )
 SIZES: Final = (
     ("theta below 0.1 %", 0.001),
@@ -37,14 +37,6 @@ SIZES: Final = (
 """Bins of the share of its image that an object covers (Fig. 4), each with its upper edge, which is not in it."""
 BINS: Final = 10
 """Of the predicted IoU, for calibration; the last one holds 1."""
-
-
-def ece(sums: Floats) -> Floats:
-    """(..., bins + 1) sums: of every bin what was predicted minus what came, then how many -> the expected error."""
-    return np.abs(sums[..., :-1]).sum(axis=-1) / np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
-
-
-STATISTICS["ece"] = ece
 
 
 @dataclass

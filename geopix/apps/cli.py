@@ -355,6 +355,10 @@ def table(
         Path | None,
         typer.Option("--predictions", metavar="FILE.jsonl", help="Score these answers, no model.", show_default=False),
     ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option("--questions", metavar="NEW_DIR", help="Only write what is asked.", show_default=False),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=8, metavar="N", help="Ask N questions only.", show_default=False)
     ] = None,
@@ -368,6 +372,8 @@ def table(
 
     `geopix table 3 --data data --limit 40 -o out/table3.md -o out/table3.json`
 
+    `geopix table 8 --data data --questions out/asked8` writes what any other system may answer; its answers:
+
     `geopix table 8 --data data --predictions theirs.jsonl -o out/theirs8.json`
 
     `geopix table compare out/table8.json out/theirs8.json`
@@ -378,7 +384,7 @@ def table(
         room.compare(*(files or ()), outputs=output or (), overwrite=overwrite)
     elif number.isdecimal() and not files:
         room.run(
-            int(number), data, model=model, device=device, predictions=predictions, limit=limit,
+            int(number), data, model=model, device=device, predictions=predictions, questions=questions, limit=limit,
             outputs=output or (), overwrite=overwrite,
         )  # fmt: skip
     else:

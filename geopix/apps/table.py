@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def run(
     model: str,
     device: str,
     predictions: Path | None,
+    questions: Path | None,
     limit: int | None,
     outputs: Sequence[Path],
     overwrite: bool,
@@ -77,11 +79,16 @@ def run(
         where = ELSEWHERE.get(number, f"this command makes {', '.join(map(str, TABLES))}")
         raise TableCommandError(f"table {number} is not made here; {where}")
     _check(outputs, overwrite)
+    if questions is not None and (questions.exists() or not questions.parent.is_dir()):
+        raise TableCommandError(f"{questions} is no new folder in a folder that is there; name another one")
     with show.quiet_stdout():
         from geopix.evaluate.paper import paper_table
         from geopix.evaluate.table import Table
 
         asking = _of_probes(number, data, limit) if number in (3, 8) else _of_words(number, data, limit)
+        if questions is not None:
+            _write_questions(asking.items, questions)
+            return
         problems: Counter[str] = Counter()
         if predictions is None:
             answer_of, who = _asked(asking.items, model, device, problems)
@@ -207,6 +214,25 @@ def _read(items: Sequence[_Item], path: Path) -> tuple[Callable[[str], Given], s
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return found.of, f"{names}, from {path.name}, sha256 {digest[:16]}", found.problems
+
+
+def _write_questions(items: Sequence[_Item], folder: Path) -> None:
+    """What the table asks, for any system: questions.jsonl as geopix predict reads it, and the pictures beside it."""
+    from PIL import Image as Pillow
+
+    with tempfile.TemporaryDirectory(prefix=".questions.", dir=folder.parent) as made:
+        staging = Path(made) / "whole"
+        (staging / "images").mkdir(parents=True)
+        lines = []
+        with show.counting("writing", len(items)) as moved:
+            for place, item in enumerate(items, start=1):
+                name = f"images/{place:06d}.png"
+                Pillow.fromarray(item.pixels()).save(staging / name)
+                lines.append(json.dumps({"id": item.id, "image": name, "question": item.question}) + "\n")
+                moved(place)
+        (staging / "questions.jsonl").write_text("".join(lines), encoding="utf-8")
+        staging.rename(folder)
+    complain(f"wrote {len(items):,} questions to {folder / 'questions.jsonl'}")
 
 
 def _sha256(folder: Path) -> str:

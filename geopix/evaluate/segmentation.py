@@ -25,8 +25,8 @@ PAIRINGS: Final[dict[Protocol, Pairing]] = {"AR-H": "best", "AR-O": "order", "TF
 PROTOCOL: Final = (
     "masks at the image's own size. AR-H (the headline): the system writes its answer itself; its masks are paired "
     "with the true ones for the greatest total IoU, and a missing or extra mask counts as zero. AR-O: paired in the "
-    "order spoken; the last mask stands in for missing ones, extra ones are not counted. TF: the true words are given, so "
-    "the number of masks is right. In percent, with the 95 % interval of 2,000 draws of images"
+    "order spoken; the last mask stands in for missing ones, extra ones are not counted. TF: the true words are given, "
+    "so the number of masks is right. In percent, with the 95 % interval of 2,000 draws of images"
 )
 SIZES: Final = (
     ("theta below 0.1 %", 0.001),

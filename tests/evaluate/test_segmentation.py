@@ -1,4 +1,4 @@
-"""Tables III and VIII question by question: what is perfect, in another order, too many; hostile answers are counted."""
+"""Tables III and VIII question by question: perfect masks, in another order, too many; hostile answers are counted."""
 
 from __future__ import annotations
 

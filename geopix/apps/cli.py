@@ -380,8 +380,8 @@ def table(
     """
     from geopix.apps import table as room
 
-    if number == "compare" and len(files or ()) == 2:
-        room.compare(*(files or ()), outputs=output or (), overwrite=overwrite)
+    if number == "compare" and files is not None and len(files) == 2:
+        room.compare(files[0], files[1], outputs=output or (), overwrite=overwrite)
     elif number.isdecimal() and not files:
         room.run(
             int(number), data, model=model, device=device, predictions=predictions, questions=questions, limit=limit,

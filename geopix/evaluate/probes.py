@@ -104,7 +104,7 @@ def _of_vhr10(data: Path, kinds: Sequence[Kind]) -> Probes:
 
 def _of_window(question: Question, place: int) -> Probe:
     window, turn = question.window, question.turn
-    truth, box, units, unique = (), None, None, None
+    box, units, unique = None, None, None
     if question.kind == "box":
         written = text_box(turn.answer, window.size_hw)
         meant = next(

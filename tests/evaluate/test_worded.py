@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from geopix.evaluate import captions
+from geopix.evaluate.java import JavaError
 from geopix.evaluate.leaks import leaks
 from geopix.evaluate.measures import Measure
 from geopix.evaluate.paper import paper_table
@@ -35,7 +36,7 @@ def test_captions_have_the_numbers_of_the_whole(monkeypatch: pytest.MonkeyPatch)
     pytest.importorskip("pycocoevalcap")
 
     def without_java(texts: object) -> object:
-        raise captions.JavaError("none here")
+        raise JavaError("none here")
 
     monkeypatch.setattr(captions, "ptb_tokens", without_java)
     asked = [_asked("1", "caption", "two white planes on the grey apron"), _asked("2", "caption", "a river in a wood")]

@@ -339,6 +339,60 @@ def evaluate(
 
 @app.command()
 @one_sentence()
+def table(
+    number: Annotated[
+        str, typer.Argument(metavar="3|4|7|8|compare", help="The paper's table, or compare.", show_default=False)
+    ],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[A.json B.json]", help="What compare takes.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Holds nwpu_vhr10 (3, 8), ucm (4, 7), or is a set.")
+    ] = Path("data"),
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="FILE.jsonl", help="Score these answers, no model.", show_default=False),
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option("--questions", metavar="NEW_DIR", help="Only write what is asked.", show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=8, metavar="N", help="Ask N questions only.", show_default=False)
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("-o", "--output", metavar="FILE.md|.csv|.json", help="Repeatable.", show_default=False),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make a table of the paper with n, 95 % intervals, protocol, hashes and the paper's own rows.
+
+    `geopix table 3 --data data --limit 40 -o out/table3.md -o out/table3.json`
+
+    `geopix table 8 --data data --questions out/asked8` writes what any other system may answer; its answers:
+
+    `geopix table 8 --data data --predictions theirs.jsonl -o out/theirs8.json`
+
+    `geopix table compare out/table8.json out/theirs8.json`
+    """
+    from geopix.apps import table as room
+
+    if number == "compare" and files is not None and len(files) == 2:
+        room.compare(files[0], files[1], outputs=output or (), overwrite=overwrite)
+    elif number.isdecimal() and not files:
+        room.run(
+            int(number), data, model=model, device=device, predictions=predictions, questions=questions, limit=limit,
+            outputs=output or (), overwrite=overwrite,
+        )  # fmt: skip
+    else:
+        raise typer.BadParameter("give a table's number, or compare with two .json files", param_hint="NUMBER")
+
+
+@app.command()
+@one_sentence()
 def ablate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The rows' settings.", show_default=False)],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10.")],

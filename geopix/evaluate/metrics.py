@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,13 @@ Masks: TypeAlias = NDArray[np.bool_]
 
 Floats: TypeAlias = NDArray[np.float64]
 
+Counts: TypeAlias = NDArray[np.int64]
+"""Pixels."""
+
+Pairing: TypeAlias = Literal["best", "order"]
+"""Which predicted mask answers for which true one: the assignment of greatest total IoU (AR-H), or the order in which
+they were spoken (AR-O), where the last one stands in for those that are missing and what is too much is not counted."""
+
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 DRAWS = 2000
 
@@ -33,6 +40,7 @@ class QuestionScore:
     Args:
         ious: One IoU in 0..1 for every matched pair, in the order of the true masks, then a 0 for every missing and
             every extra mask: ``max(n_predicted, n_true)`` values; empty where nothing was meant and nothing predicted.
+            By order, ``n_true`` values: extra masks are not counted.
         intersection_px: Pixels shared by the matched pairs, summed.
         union_px: Pixels of the matched pairs' unions, summed, plus the areas of the missing and the extra masks.
         n_predicted: Masks in the answer.
@@ -77,7 +85,7 @@ class Interval:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def intersections(predicted: Masks, true: Masks) -> NDArray[np.int64]:
+def intersections(predicted: Masks, true: Masks) -> Counts:
     """Pixels shared by every pair: (P, H, W) and (T, H, W) bool -> (P, T).
 
     Raises:
@@ -101,7 +109,7 @@ def iou_matrix(predicted: Masks, true: Masks) -> Floats:
         ValueError: If the arrays are not bool stacks of masks of one size.
     """
     shared = intersections(predicted, true)
-    return _ious(shared, _areas(predicted), _areas(true))
+    return shared_ious(shared, _areas(predicted), _areas(true))
 
 
 def match(ious: Floats) -> list[tuple[int, int]]:
@@ -124,20 +132,44 @@ def score_question(predicted: Masks, true: Masks) -> QuestionScore:
     Raises:
         ValueError: If the arrays are not bool stacks of masks of one size.
     """
-    shared = intersections(predicted, true)
-    areas_predicted, areas_true = _areas(predicted), _areas(true)
-    ious = _ious(shared, areas_predicted, areas_true)
-    pairs = match(ious)
+    return score_shared(intersections(predicted, true), _areas(predicted), _areas(true))
+
+
+def score_shared(
+    shared: Counts, areas_predicted: Counts, areas_true: Counts, pairing: Pairing = "best"
+) -> QuestionScore:
+    """The same from numbers of pixels alone, as run lengths give them without being drawn.
+
+    Args:
+        shared: (P, T) pixels that every pair shares.
+        areas_predicted: (P,).
+        areas_true: (T,).
+        pairing: See `Pairing`.
+    """
+    n_predicted, n_true = shared.shape
+    ious = shared_ious(shared, areas_predicted, areas_true)
+    pairs = pairs_of(ious, pairing)
     intersection = sum(int(shared[pair]) for pair in pairs)
-    unmatched = max(len(predicted), len(true)) - len(pairs)
+    wanted = n_true if pairing == "order" else max(n_predicted, n_true)
+    counted = areas_predicted
+    if pairing == "order":
+        counted = areas_predicted[[row for row, _ in pairs]]
     return QuestionScore(
-        ious=(*(float(ious[pair]) for pair in pairs), *[0.0] * unmatched),
+        ious=(*(float(ious[pair]) for pair in pairs), *[0.0] * (wanted - len(pairs))),
         intersection_px=intersection,
         # Over all masks, paired or not: areas minus what pairs share is the sum of unions plus the areas left over.
-        union_px=int(areas_predicted.sum() + areas_true.sum()) - intersection,
-        n_predicted=len(predicted),
-        n_true=len(true),
+        union_px=int(counted.sum() + areas_true.sum()) - intersection,
+        n_predicted=n_predicted,
+        n_true=n_true,
     )
+
+
+def pairs_of(ious: Floats, pairing: Pairing) -> list[tuple[int, int]]:
+    """The pairs (predicted, true) that are scored, in the order of the true masks: (P, T) IoUs -> pairs."""
+    if pairing == "best":
+        return match(ious)
+    n_predicted, n_true = ious.shape
+    return [(min(place, n_predicted - 1), place) for place in range(n_true)] if n_predicted else []
 
 
 def mean_iou(scores: Sequence[QuestionScore]) -> float:
@@ -234,11 +266,12 @@ def cumulative_iou_of(rows: Floats) -> float:
     return float(shared / union) if union else float("nan")
 
 
-def _areas(masks: Masks) -> NDArray[np.int64]:
+def _areas(masks: Masks) -> Counts:
     return np.asarray(np.count_nonzero(masks, axis=(1, 2)), dtype=np.int64)
 
 
-def _ious(shared: NDArray[np.int64], predicted: NDArray[np.int64], true: NDArray[np.int64]) -> Floats:
+def shared_ious(shared: Counts, predicted: Counts, true: Counts) -> Floats:
+    """IoUs (P, T) of shared pixels (P, T) and areas (P,), (T,); 0 for a pair of empty masks."""
     unions = predicted[:, None] + true[None, :] - shared
     ious = np.zeros(shared.shape)
     np.divide(shared, unions, out=ious, where=unions > 0)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -66,7 +66,15 @@ def questions(data: Path) -> list[Question]:
     return found
 
 
-def spread(asked: Sequence[Question], limit: int) -> list[Question]:
+class _Kinded(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+AnyQuestion = TypeVar("AnyQuestion", bound=_Kinded)
+
+
+def spread(asked: Sequence[AnyQuestion], limit: int) -> list[AnyQuestion]:
     """At most ``limit`` of the questions, in their order: every kind has its share, evenly spaced over the images."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, question in enumerate(asked):

@@ -1,0 +1,278 @@
+"""``geopix table``: a table of the paper, for a model or for anyone's answers, with intervals (§V)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from geopix.apps import show
+from geopix.apps.errors import complain
+
+if TYPE_CHECKING:
+    from geopix.evaluate.answers import Given
+    from geopix.evaluate.table import Row, Table
+    from geopix.records import Image
+
+TABLES = {
+    3: "segmentation of several objects", 4: "answers in words", 7: "captions", 8: "boxes for phrases",
+}  # fmt: skip
+ELSEWHERE = {
+    2: "geopix data stats counts a set", 9: "geopix ablate makes it", 10: "geopix ablate makes it",
+    11: "geopix ablate makes it",
+}  # fmt: skip
+
+
+class TableCommandError(ValueError):
+    """A table that can't be made, with the sentence for the user."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A question of any table, as far as asking it goes."""
+
+    id: str
+    question: str
+    size_hw: tuple[int, int]
+    pixels: Callable[[], Image]
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What a table asks, and how answers become its rows."""
+
+    items: tuple[_Item, ...]
+    told: str
+    columns: tuple[str, ...]
+    rows: Callable[[Callable[[str], Given]], tuple[tuple[Row, ...], str]]
+    leak: str
+
+
+def run(
+    number: int,
+    data: Path,
+    *,
+    model: str,
+    device: str,
+    predictions: Path | None,
+    questions: Path | None,
+    limit: int | None,
+    outputs: Sequence[Path],
+    overwrite: bool,
+) -> None:
+    """Ask or read answers, score them, print the table, and write it to every file that is named.
+
+    Raises:
+        TableCommandError: If the table can't be made, or an output can't be written.
+        ValueError: If the data, the model or the answers can't be used.
+        OSError: If a file can't be read or written.
+    """
+    if number not in TABLES:
+        where = ELSEWHERE.get(number, f"this command makes {', '.join(map(str, TABLES))}")
+        raise TableCommandError(f"table {number} is not made here; {where}")
+    _check(outputs, overwrite)
+    if questions is not None and (questions.exists() or not questions.parent.is_dir()):
+        raise TableCommandError(f"{questions} is no new folder in a folder that is there; name another one")
+    with show.quiet_stdout():
+        from geopix.evaluate.paper import paper_table
+        from geopix.evaluate.table import Table
+
+        asking = _of_probes(number, data, limit) if number in (3, 8) else _of_words(number, data, limit)
+        if questions is not None:
+            _write_questions(asking.items, questions)
+            return
+        problems: Counter[str] = Counter()
+        if predictions is None:
+            answer_of, who = _asked(asking.items, model, device, problems)
+        else:
+            answer_of, who, problems = _read(asking.items, predictions)
+        rows, protocol = asking.rows(answer_of)
+    footer = {
+        "protocol": protocol,
+        "questions": asking.told,
+        "answers": who,
+        "left out": "; ".join(f"{n:,} {what}" for what, n in sorted(problems.items())) or "nothing",
+        "leak check": asking.leak,
+    }
+    made = Table(number, TABLES[number], asking.columns, rows, footer, paper_table(number))
+    _give(made, outputs)
+
+
+def compare(first: Path, second: Path, outputs: Sequence[Path], overwrite: bool) -> None:
+    """Print paired differences of two tables' JSON.
+
+    Raises:
+        ValueError: If one is no table, or they can't be compared.
+        OSError: If a file can't be read or written.
+    """
+    from geopix.evaluate import table
+
+    _check(outputs, overwrite)
+    _give(table.compare(table.read(first), table.read(second)), outputs)
+
+
+def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
+    from geopix.evaluate import grounding, segmentation
+    from geopix.evaluate.leaks import leaks
+    from geopix.evaluate.probes import probes
+
+    found = probes(data, ("referred", "all", "absent") if number == 3 else ("box",), limit)
+    twins, leak = leaks(found.training, found.evaluated)
+    room: Any = segmentation if number == 3 else grounding
+
+    def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
+        tally = room.Tally(twins)
+        for probe in found.asked:
+            tally.add(probe, answer_of(probe.id))
+        missing = ". TF was not run: no cell of it is filled" if number == 3 else ""
+        return tally.rows(), room.PROTOCOL + missing
+
+    items = tuple(_Item(one.id, one.question, one.size_hw, one.pixels) for one in found.asked)
+    columns = segmentation.PROTOCOLS if number == 3 else grounding.COLUMNS
+    return _Asking(items, str(found), columns, rows, leak)
+
+
+def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
+    from geopix import geo
+    from geopix.data.foreign.pictures import image_size
+    from geopix.evaluate import questions, vqa, worded
+    from geopix.evaluate.leaks import leaks
+    from geopix.evaluate.vhr10 import spread
+
+    folder = data / "ucm"
+    if not (folder / "captions.json").is_file():
+        raise TableCommandError(f"{folder / 'captions.json'} is missing; give the folder that holds ucm with --data")
+    whole = (questions.ucm_vqa if number == 4 else questions.ucm_captions)(folder)
+    asked = whole.asked if limit is None else tuple(spread(whole.asked, limit))
+    training = [
+        (f"ucm/{row['image']}", folder / row["image"])
+        for row in json.loads((folder / "captions.json").read_text(encoding="utf-8"))
+        if row.get("split") == "train"
+    ]
+    files = {one.image_key: one.image for one in asked}
+    twins, leak = leaks(training, tuple(files.items()))
+
+    def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
+        from geopix.evaluate.answers import NOTHING
+
+        given = {one.id: answer_of(one.id) for one in asked}
+        said = {key: one.text for key, one in given.items() if one is not NOTHING}
+        if number == 4:
+            return worded.vqa_rows(asked, said, vqa.TABLE_4_UCM, twins), f"{vqa.PROTOCOL} No judge was asked."
+        return worded.caption_rows(asked, said)
+
+    sizes = {path: image_size(path) for path in files.values()}
+    items = tuple(
+        _Item(one.id, one.question, sizes[one.image], lambda path=one.image: geo.read(path)[0])  # type: ignore[misc]
+        for one in asked
+    )
+    ids = hashlib.sha256("\n".join(one.id for one in asked).encode()).hexdigest()
+    told = f"{whole}; {len(asked):,} of them asked, sha256 of their ids {ids[:16]}, of the files {whole.sha256[:16]}"
+    return _Asking(items, told, worded.VQA_COLUMNS if number == 4 else worded.CAPTION_COLUMNS, rows, leak)
+
+
+def _asked(
+    items: Sequence[_Item], model: str, device: str, problems: Counter[str]
+) -> tuple[Callable[[str], Given], str]:
+    from geopix import assistant
+    from geopix.checkpoint.nano import NANO
+    from geopix.checkpoint.open import find
+    from geopix.evaluate.answers import given
+    from geopix.evaluate.probes import batched
+
+    guide = assistant.load(model, device)
+    folder = NANO if model == "nano" else find(model)
+    who = f"{model}, sha256 {_sha256(folder)[:16]}"
+    found: dict[str, Given] = {}
+    try:
+        with show.counting("asking", len(items)) as moved:
+            for batch in batched(items, 64):
+                pixels = [item.pixels() for item in batch]
+                for place, answer in guide.ask_each(pixels, [item.question for item in batch]):
+                    found[batch[place].id] = given(answer, problems)
+                    moved(len(found))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "stopped before every question was asked, nothing was written; --limit asks fewer questions"
+        ) from None
+    return found.__getitem__, who
+
+
+def _read(items: Sequence[_Item], path: Path) -> tuple[Callable[[str], Given], str, Counter[str]]:
+    from geopix.evaluate.answers import Answers
+
+    found = Answers(path, {item.id: item.size_hw for item in items})
+    names = ", ".join(f"{name} ({n:,})" for name, n in found.models.most_common(3))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return found.of, f"{names}, from {path.name}, sha256 {digest[:16]}", found.problems
+
+
+def _write_questions(items: Sequence[_Item], folder: Path) -> None:
+    """What the table asks, for any system: questions.jsonl as geopix predict reads it, and the pictures beside it."""
+    from PIL import Image as Pillow
+
+    with tempfile.TemporaryDirectory(prefix=".questions.", dir=folder.parent) as made:
+        staging = Path(made) / "whole"
+        (staging / "images").mkdir(parents=True)
+        lines = []
+        with show.counting("writing", len(items)) as moved:
+            for place, item in enumerate(items, start=1):
+                name = f"images/{place:06d}.png"
+                Pillow.fromarray(item.pixels()).save(staging / name)
+                lines.append(json.dumps({"id": item.id, "image": name, "question": item.question}) + "\n")
+                moved(place)
+        (staging / "questions.jsonl").write_text("".join(lines), encoding="utf-8")
+        staging.rename(folder)
+    complain(f"wrote {len(items):,} questions to {folder / 'questions.jsonl'}")
+
+
+def _sha256(folder: Path) -> str:
+    """Of a model's files, names and all."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".json"):
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _check(outputs: Sequence[Path], overwrite: bool) -> None:
+    from geopix.evaluate.table import SUFFIXES
+
+    for path in outputs:
+        if path.suffix not in SUFFIXES:
+            raise TableCommandError(f"{path} is no name for a table; end it in {', '.join(SUFFIXES)}")
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise TableCommandError(f"{path} is there already; name another file, or add --overwrite")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise TableCommandError(f"{path.parent} is no folder that can be written to; make it first")
+
+
+def _give(made: Table, outputs: Sequence[Path]) -> None:
+    from geopix.evaluate.table import write
+
+    console = Console(highlight=False)
+    for title, lines in _parts(made):
+        head, *body = lines
+        console.print(show.plain(title))
+        console.print(show.table(head, body))
+    for name, text in made.footer.items():
+        console.print(show.plain(f"{name}: {text}"))
+    for path in outputs:
+        write(made, path)
+        complain(f"wrote {path}")
+
+
+def _parts(made: Table) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    yield f"Table {made.number}: {made.title}", list(made.lines())
+    if made.paper is not None:
+        yield f"The paper's rows ({made.paper.title})", list(made.paper.lines())

@@ -1,0 +1,46 @@
+"""Whether an image that is asked about shows what a training image of the same data set shows (§V)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from geopix.data.assembly.fingerprints import fingerprint
+from geopix.data.assembly.twins import RANKS, Gathered
+from geopix.data.entries import EntryError
+
+BITS: Final = 28
+"""Of 256 of the perceptual hash that may differ; VHR-10's known pair, one port seen twice, differs in as many."""
+
+Files = Sequence[tuple[str, Path]]
+
+
+def leaks(training: Files, evaluated: Files) -> tuple[frozenset[str], str]:
+    """The keys of images with a twin in training, and the sentence for the footer.
+
+    Args:
+        training: Key and file of the data set's own training images.
+        evaluated: The same of the images asked about.
+    """
+    if not training:
+        return frozenset(), "not done: the folder holds no training images"
+    gathered, keys, unread = Gathered(), list[str](), 0
+    try:
+        for split, files in (("train", training), ("val", evaluated)):
+            for key, path in files:
+                print_ = fingerprint(key, path, None)
+                if print_.problem:
+                    unread += 1
+                    continue
+                gathered.add(print_.perceptual, print_.sha256, RANKS[split])
+                keys.append(key)
+    except EntryError as error:
+        return frozenset(), f"not done: {error}"
+    pairs = [pair for pair in gathered.pairs(BITS) if pair.kind == "leak"]
+    named = ", ".join(f"{keys[pair.second]} ({keys[pair.first]})" for pair in pairs[:5])
+    told = f"{len(evaluated):,} images asked about against {len(training):,} training images of the data set, "
+    told += f"perceptual hashes at most {BITS} of 256 bits apart: {len(pairs):,} pairs"
+    told += f": {named}{' and others' if len(pairs) > 5 else ''}" if pairs else ""
+    told += f"; {unread:,} images could not be read" if unread else ""
+    return frozenset(keys[pair.second] for pair in pairs), told

@@ -16,13 +16,13 @@ cd "$(dirname "$0")/.."
 bin="${VENV:-.venv}/bin"
 [ -x "$bin/geopix" ] || { echo "$bin/geopix is missing; run: make setup" >&2; exit 1; }
 
-for stage in nano_relations nano_point nano_search nano_mask nano_words nano_joint nano_finish nano_talk; do
+for stage in nano_relations nano_point nano_search nano_mask nano_words nano_joint; do
   "$bin/geopix" train "configs/$stage.yaml" --data "$data" --runs "$runs"
 done
-"$bin/geopix" train configs/nano_last.yaml --data "$data" --runs "$runs" --export geopix/weights/nano
+"$bin/geopix" train configs/nano_finish.yaml --data "$data" --runs "$runs" --export geopix/weights/nano
 
 "$bin/geopix" evaluate --data "$data" -o "$runs/report.json" --overwrite
-"$bin/python" runs/learning_curve.py "$runs"/nano_{relations,point,search,mask,words,joint,finish,talk,last} -o docs/nano_learning_curve.png
+"$bin/python" runs/learning_curve.py "$runs"/nano_{relations,point,search,mask,words,joint,finish} -o docs/nano_learning_curve.png
 
 echo
 echo "Numbers: $runs/report.json (they go into docs/model_card_nano.md)"

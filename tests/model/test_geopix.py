@@ -212,6 +212,6 @@ def test_where_the_head_is_not_tied_its_new_rows_train_too() -> None:
     model.language.words(hidden)[:, list(dialogue.new_ids)].sum().backward()
     assert head.grad is not None
     with torch.no_grad():
-        head += 1
+        head.add_(1)
     changed = (model.language.words(hidden) - before).abs().amax(dim=0) > 1e-4
     assert set(changed.nonzero()[:, 0].tolist()) == set(dialogue.new_ids)

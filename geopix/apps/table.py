@@ -8,9 +8,9 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -20,7 +20,7 @@ from geopix.apps.errors import complain
 if TYPE_CHECKING:
     from geopix.evaluate.answers import Given
     from geopix.evaluate.table import Row, Table
-    from geopix.records import Image
+    from geopix.records import Image, Turn
 
 TABLES = {
     3: "segmentation of several objects", 4: "answers in words", 7: "captions", 8: "boxes for phrases",
@@ -43,6 +43,8 @@ class _Item:
     question: str
     size_hw: tuple[int, int]
     pixels: Callable[[], Image]
+    true: Turn | None = None
+    """The same with the true words, where a table also wants what is drawn once they are given."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class _Asking:
     columns: tuple[str, ...]
     rows: Callable[[Callable[[str], Given]], tuple[tuple[Row, ...], str]]
     leak: str
+    drawn: dict[str, Given] = field(default_factory=dict)
+    """What was drawn with the true words given, once it was asked."""
 
 
 def run(
@@ -91,7 +95,7 @@ def run(
             return
         problems: Counter[str] = Counter()
         if predictions is None:
-            answer_of, who = _asked(asking.items, model, device, problems)
+            answer_of, who = _asked(asking, model, device, problems)
         else:
             answer_of, who, problems = _read(asking.items, predictions)
         rows, protocol = asking.rows(answer_of)
@@ -126,18 +130,24 @@ def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
 
     found = probes(data, ("referred", "all", "absent") if number == 3 else ("box",), limit)
     twins, leak = leaks(found.training, found.evaluated)
-    room: Any = segmentation if number == 3 else grounding
+    drawn: dict[str, Given] = {}
 
     def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
-        tally = room.Tally(twins)
+        if number == 8:
+            boxes = grounding.Tally(twins)
+            for probe in found.asked:
+                boxes.add(probe, answer_of(probe.id))
+            return boxes.rows(), grounding.PROTOCOL
+        masks = segmentation.Tally(twins)
         for probe in found.asked:
-            tally.add(probe, answer_of(probe.id))
-        missing = ". TF was not run: no cell of it is filled" if number == 3 else ""
-        return tally.rows(), room.PROTOCOL + missing
+            masks.add(probe, answer_of(probe.id), drawn.get(probe.id))
+        return masks.rows(), segmentation.PROTOCOL
 
-    items = tuple(_Item(one.id, one.question, one.size_hw, one.pixels) for one in found.asked)
+    items = tuple(
+        _Item(one.id, one.question, one.size_hw, one.pixels, one.turn() if one.truth else None) for one in found.asked
+    )
     columns = segmentation.PROTOCOLS if number == 3 else grounding.COLUMNS
-    return _Asking(items, str(found), columns, rows, leak)
+    return _Asking(items, str(found), columns, rows, leak, drawn=drawn)
 
 
 def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
@@ -179,9 +189,7 @@ def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
     return _Asking(items, told, worded.VQA_COLUMNS if number == 4 else worded.CAPTION_COLUMNS, rows, leak)
 
 
-def _asked(
-    items: Sequence[_Item], model: str, device: str, problems: Counter[str]
-) -> tuple[Callable[[str], Given], str]:
+def _asked(asking: _Asking, model: str, device: str, problems: Counter[str]) -> tuple[Callable[[str], Given], str]:
     from geopix import assistant
     from geopix.checkpoint.nano import NANO
     from geopix.checkpoint.open import find
@@ -193,11 +201,17 @@ def _asked(
     who = f"{model}, sha256 {_sha256(folder)[:16]}"
     found: dict[str, Given] = {}
     try:
-        with show.counting("asking", len(items)) as moved:
-            for batch in batched(items, 64):
+        with show.counting("asking", len(asking.items)) as moved:
+            for batch in batched(asking.items, 64):
                 pixels = [item.pixels() for item in batch]
-                for place, answer in guide.ask_each(pixels, [item.question for item in batch]):
-                    found[batch[place].id] = given(answer, problems)
+                told = [(place, item.true) for place, item in enumerate(batch) if item.true is not None]
+                images = [*pixels, *(pixels[place] for place, _ in told)]
+                asked = [*(item.question for item in batch), *(turn for _, turn in told)]
+                for place, answer in guide.ask_each(images, asked):
+                    if place < len(batch):
+                        found[batch[place].id] = given(answer, problems)
+                    else:
+                        asking.drawn[batch[told[place - len(batch)][0]].id] = given(answer, problems)
                     moved(len(found))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

@@ -14,6 +14,7 @@ import numpy as np
 from geopix.ablation.plan import Plan
 from geopix.ablation.verdict import Comparison, Scores, compare, summary
 from geopix.evaluate.metrics import Interval
+from geopix.evaluate.table import grid, shown, signed
 
 SHORT = ("row", "mIoU", "cIoU", "difference in mIoU", "verdict", "seeds", "minutes", "paper: mIoU", "difference")
 """What a terminal shows; `HEADINGS` are those of the file."""
@@ -21,6 +22,7 @@ HEADINGS = (
     "table", "row", "mIoU", "cIoU", "difference in mIoU", "in cIoU", "verdict", "seeds", "minutes", "F's parameters",
     "paper: mIoU", "cIoU", "difference",
 )  # fmt: skip
+DIFFERENCES = ("difference_miou", "difference_ciou")
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,9 @@ def cells(found: dict[str, Any]) -> list[tuple[str, ...]]:
         (
             row["table"],
             f"{row['name']}: {row['says']}",
-            _value(row["miou"]),
-            _value(row["ciou"]),
-            _signed(row.get("difference_miou")),
-            _signed(row.get("difference_ciou")),
+            shown(Interval(*row["miou"])),
+            shown(Interval(*row["ciou"])),
+            *("" if row.get(name) is None else signed(Interval(*row[name]), 2) for name in DIFFERENCES),
             row.get("verdict", ""),
             str(len(row["seeds"])),
             f"{row['minutes']:.1f}",
@@ -119,9 +120,7 @@ def short(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def markdown(found: dict[str, Any]) -> str:
     """The same as Markdown, with its footer."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(found)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in found["footer"])]) + "\n"
+    return "\n".join([grid([HEADINGS, *cells(found)]), "", *(f"- {line}" for line in found["footer"])]) + "\n"
 
 
 def _row(
@@ -157,15 +156,3 @@ def _scores(results: Sequence[Result]) -> Scores:
 
 def _list(interval: Interval) -> list[float]:
     return [interval.value, interval.low, interval.high]
-
-
-def _value(interval: list[float]) -> str:
-    value, low, high = (100 * number for number in interval)
-    return f"{value:.2f} [{low:.1f}, {high:.1f}]"
-
-
-def _signed(interval: list[float] | None) -> str:
-    if interval is None:
-        return ""
-    value, low, high = (100 * number for number in interval)
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"

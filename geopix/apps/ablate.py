@@ -63,6 +63,7 @@ def run(
         raise AblateError(f"{error}; run the same command again with a lower stage.learning_rate") from error
     _print(found)
     complain(f"wrote {runs / 'ablation' / 'table.json'} and table.md beside it")
+    complain(f"beside the paper's rows: geopix table 9 --runs {runs}; 10 and 11 likewise")
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -341,10 +341,16 @@ def evaluate(
 @one_sentence()
 def table(
     number: Annotated[
-        str, typer.Argument(metavar="3|4|7|8|compare", help="The paper's table, or compare.", show_default=False)
+        str, typer.Argument(metavar="1|3|4|7...11|compare", help="The paper's table, or compare.", show_default=False)
     ],
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[A.json B.json]", help="What compare takes.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="[A.json B.json]",
+            help="What compare takes; for 11, NAME=FILE.json for each table of each model, NAME=metrics.jsonl for each "
+            "stage of its training.",
+            show_default=False,
+        ),
     ] = None,
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="Holds nwpu_vhr10 (3, 8), ucm (4, 7), or is a set.")
@@ -362,6 +368,12 @@ def table(
     limit: Annotated[
         int | None, typer.Option("--limit", min=8, metavar="N", help="Ask N questions only.", show_default=False)
     ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs", metavar="DIR", help="Where geopix ablate put its results (9 to 11).", show_default=False
+        ),
+    ] = None,
     output: Annotated[
         list[Path] | None,
         typer.Option("-o", "--output", metavar="FILE.md|.csv|.json", help="Repeatable.", show_default=False),
@@ -377,11 +389,22 @@ def table(
     `geopix table 8 --data data --predictions theirs.jsonl -o out/theirs8.json`
 
     `geopix table compare out/table8.json out/theirs8.json`
+
+    `geopix evaluate` is a quick look at one model instead: fewer numbers, NWPU VHR-10 alone, no file of answers.
+
+    1 and 9 to 11 ask nobody: the field as it stands, and results that are there.
+
+    `geopix table 9 --runs out/nano`
+
+    `geopix table 11 "one stage=out/a3.json" "two stages=out/b3.json" "two stages=runs/stage1/metrics.jsonl"`
     """
     from geopix.apps import table as room
+    from geopix.apps import table_kept
 
     if number == "compare" and files is not None and len(files) == 2:
-        room.compare(files[0], files[1], outputs=output or (), overwrite=overwrite)
+        room.compare(Path(files[0]), Path(files[1]), outputs=output or (), overwrite=overwrite)
+    elif number.isdecimal() and int(number) in table_kept.TABLES:
+        table_kept.run(int(number), files or (), runs, outputs=output or (), overwrite=overwrite)
     elif number.isdecimal() and not files:
         room.run(
             int(number), data, model=model, device=device, predictions=predictions, questions=questions, limit=limit,

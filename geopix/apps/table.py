@@ -26,8 +26,7 @@ TABLES = {
     3: "segmentation of several objects", 4: "answers in words", 7: "captions", 8: "boxes for phrases",
 }  # fmt: skip
 ELSEWHERE = {
-    2: "geopix data stats counts a set", 9: "geopix ablate makes it", 10: "geopix ablate makes it",
-    11: "geopix ablate makes it",
+    2: "geopix data stats counts a set",
 }  # fmt: skip
 
 
@@ -82,7 +81,7 @@ def run(
     if number not in TABLES:
         where = ELSEWHERE.get(number, f"this command makes {', '.join(map(str, TABLES))}")
         raise TableCommandError(f"table {number} is not made here; {where}")
-    _check(outputs, overwrite)
+    check_outputs(outputs, overwrite)
     if questions is not None and (questions.exists() or not questions.parent.is_dir()):
         raise TableCommandError(f"{questions} is no new folder in a folder that is there; name another one")
     with show.quiet_stdout():
@@ -107,7 +106,7 @@ def run(
         "leak check": asking.leak,
     }
     made = Table(number, TABLES[number], asking.columns, rows, footer, paper_table(number))
-    _give(made, outputs)
+    give(made, outputs)
 
 
 def compare(first: Path, second: Path, outputs: Sequence[Path], overwrite: bool) -> None:
@@ -119,8 +118,8 @@ def compare(first: Path, second: Path, outputs: Sequence[Path], overwrite: bool)
     """
     from geopix.evaluate import table
 
-    _check(outputs, overwrite)
-    _give(table.compare(table.read(first), table.read(second)), outputs)
+    check_outputs(outputs, overwrite)
+    give(table.compare(table.read(first), table.read(second)), outputs)
 
 
 def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
@@ -259,7 +258,12 @@ def _sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(outputs: Sequence[Path], overwrite: bool) -> None:
+def check_outputs(outputs: Sequence[Path], overwrite: bool) -> None:
+    """Whether a table can be written to each.
+
+    Raises:
+        TableCommandError: If not.
+    """
     from geopix.evaluate.table import SUFFIXES
 
     for path in outputs:
@@ -271,7 +275,8 @@ def _check(outputs: Sequence[Path], overwrite: bool) -> None:
             raise TableCommandError(f"{path.parent} is no folder that can be written to; make it first")
 
 
-def _give(made: Table, outputs: Sequence[Path]) -> None:
+def give(made: Table, outputs: Sequence[Path]) -> None:
+    """Print a table, and write it to every file that is named."""
     from geopix.evaluate.table import write
 
     console = Console(highlight=False)

@@ -7,6 +7,7 @@ means), so that a resampled image costs one multiplication and two tables can be
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -119,24 +120,35 @@ class Sampled(Protocol):
 
 
 @dataclass
+class _Kept:
+    """What questions added to one number; machine numbers, because there are many."""
+
+    ids: list[str] = field(default_factory=list)
+    image_keys: list[str] = field(default_factory=list)
+    numbers: array[float] = field(default_factory=lambda: array("d"))
+
+
+@dataclass
 class Sums:
     """Rows of numbers under the names of measures, as questions come in."""
 
-    rows: dict[str, list[tuple[str, str, tuple[float, ...]]]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[str, _Kept] = field(default_factory=lambda: defaultdict(_Kept))
 
     def add(self, name: str, probe: Sampled, *numbers: float) -> None:
         """What a question adds to a measure."""
-        self.rows[name].append((probe.id, probe.image_key, numbers))
+        kept = self.rows[name]
+        kept.ids.append(probe.id)
+        kept.image_keys.append(probe.image_key)
+        kept.numbers.extend(numbers)
 
     def measure(self, name: str, unit: str = "questions", statistic: str = "ratio") -> Measure | None:
         """The measure of this name; None where no question had anything to add."""
-        found = self.rows.get(name)
-        if not found:
+        kept = self.rows.get(name)
+        if kept is None:
             return None
-        ids, keys, numbers = zip(*found, strict=True)
-        rows = np.array(numbers, dtype=np.float64)
+        rows = np.array(kept.numbers, dtype=np.float64).reshape(len(kept.ids), -1)
         count = None if unit == "questions" else round(float(rows[:, -1].sum()))
-        return Measure(name, ids, keys, rows, statistic, count, unit)
+        return Measure(name, tuple(kept.ids), tuple(kept.image_keys), rows, statistic, count, unit)
 
 
 def mean_of(name: str, ids: Sequence[str], image_keys: Sequence[str], values: ArrayLike, unit: str = "") -> Measure:

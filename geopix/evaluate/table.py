@@ -19,8 +19,8 @@ SUFFIXES = (".md", ".csv", ".json")
 FORM = 1
 """Of the JSON; another number is another form."""
 
-Cell: TypeAlias = Measure | str | None
-"""A measure, a text, or nothing where the number does not exist ("-")."""
+Cell: TypeAlias = Measure | Interval | str | None
+"""A measure, a number whose samples are elsewhere, a text, or nothing where the number does not exist ("-")."""
 
 
 class TableError(ValueError):
@@ -79,7 +79,7 @@ class Table:
             yield (row.name, *([row.n] if counted else []), *map(shown, row.cells))
 
 
-def shown(cell: Cell | Interval) -> str:
+def shown(cell: Cell) -> str:
     """A cell as text: the value in percent, with its interval where images were drawn."""
     if cell is None:
         return "-"
@@ -93,9 +93,9 @@ def shown(cell: Cell | Interval) -> str:
 
 def markdown(table: Table) -> str:
     """The table, the paper's rows and the footer as Markdown."""
-    parts = [f"# Table {table.number}: {table.title}", _grid(list(table.lines()))]
+    parts = [f"# Table {table.number}: {table.title}", grid(list(table.lines()))]
     if table.paper is not None:
-        parts += [f"The paper's rows ({table.paper.title}):", _grid(list(table.paper.lines()))]
+        parts += [f"The paper's rows ({table.paper.title}):", grid(list(table.paper.lines()))]
         parts += [table.paper.note] if table.paper.note else []
     parts.append("\n".join(f"- **{name}**: {_flat(text)}" for name, text in table.footer.items()))
     return "\n\n".join(parts) + "\n"
@@ -110,8 +110,9 @@ def comma_separated(table: Table) -> str:
         for column, cell in zip(table.columns, row.cells, strict=True):
             if isinstance(cell, Measure):
                 interval = cell.interval()
-                numbers = ("" if math.isnan(one) else f"{one:.6f}" for one in _three(interval))
-                writer.writerow((_inert(row.name), column, cell.n, cell.unit, *numbers))
+                writer.writerow((_inert(row.name), column, cell.n, cell.unit, *_numbers(interval)))
+            elif isinstance(cell, Interval):
+                writer.writerow((_inert(row.name), column, "", "", *_numbers(cell)))
             elif cell is not None:
                 writer.writerow((_inert(row.name), column, "", "", _inert(cell), "", ""))
     return out.getvalue()
@@ -123,7 +124,7 @@ def as_json(table: Table) -> dict[str, Any]:
     rows = [
         {
             "name": row.name,
-            "cells": [to_json(cell, samples) if isinstance(cell, Measure) else cell for cell in row.cells],
+            "cells": [_cell_to_json(cell, samples) for cell in row.cells],
         }
         for row in table.rows
     ]
@@ -153,7 +154,7 @@ def read(path: Path) -> Table:
         rows = tuple(
             Row(
                 str(row["name"]),
-                tuple(from_json(cell, raw["samples"]) if isinstance(cell, dict) else cell for cell in row["cells"]),
+                tuple(_cell_from_json(cell, raw["samples"]) for cell in row["cells"]),
             )
             for row in raw["rows"]
         )
@@ -171,27 +172,13 @@ def compare(ours: Table, theirs: Table) -> Table:
     Raises:
         TableError: If they answer other questions, or score in another way.
     """
-    if ours.number != theirs.number:
-        raise TableError(f"tables {ours.number} and {theirs.number} can't be compared; give two of one number")
-    for name in ("protocol", "questions"):
-        if ours.footer.get(name) != theirs.footer.get(name):
-            raise TableError(
-                f"the tables differ in their {name}, so no difference between them is one of the models: "
-                f"{ours.footer.get(name, 'none')!r} and {theirs.footer.get(name, 'none')!r}"
-            )
+    check_same(ours, theirs)
     rows = []
     others = {row.name: dict(zip(theirs.columns, row.cells, strict=True)) for row in theirs.rows}
     for row in ours.rows:
         cells: list[Cell] = []
         for column, cell in zip(ours.columns, row.cells, strict=True):
-            other = others.get(row.name, {}).get(column)
-            if not isinstance(cell, Measure) or not isinstance(other, Measure):
-                cells.append(None)
-                continue
-            try:
-                cells.append(_signed(difference(cell, other)))
-            except MeasureError:
-                cells.append("other samples")  # such as calibration: each model's own masks
+            cells.append(minus(cell, others.get(row.name, {}).get(column)))
         if any(cell is not None for cell in cells):
             rows.append(Row(row.name, tuple(cells)))
     footer = {
@@ -203,6 +190,33 @@ def compare(ours: Table, theirs: Table) -> Table:
         "questions": ours.footer.get("questions", ""),
     }
     return Table(ours.number, f"difference in {ours.title}", ours.columns, tuple(rows), footer)
+
+
+def check_same(ours: Table, theirs: Table) -> None:
+    """Whether two tables ask and score the same.
+
+    Raises:
+        TableError: If not.
+    """
+    if ours.number != theirs.number:
+        raise TableError(f"tables {ours.number} and {theirs.number} can't be compared; give two of one number")
+    for name in ("protocol", "questions"):
+        if ours.footer.get(name) != theirs.footer.get(name):
+            raise TableError(
+                f"the tables differ in their {name}, so no difference between them is one of the models: "
+                f"{ours.footer.get(name, 'none')!r} and {theirs.footer.get(name, 'none')!r}"
+            )
+
+
+def minus(ours: Cell, theirs: Cell) -> str | None:
+    """The paired difference of two measures, with a star where its interval leaves out 0; None of anything else."""
+    if not isinstance(ours, Measure) or not isinstance(theirs, Measure):
+        return None
+    try:
+        found = difference(ours, theirs)
+    except MeasureError:
+        return "other samples"  # such as calibration: each model's own masks
+    return f"{signed(found)}{' *' * (found.low > 0 or found.high < 0)}"
 
 
 def write(table: Table, path: Path) -> None:
@@ -228,18 +242,36 @@ def write(table: Table, path: Path) -> None:
         staging.unlink(missing_ok=True)
 
 
-def _signed(interval: Interval) -> str:
+def signed(interval: Interval, digits: int = 1) -> str:
+    """A difference in points, with its interval."""
     if math.isnan(interval.value):
         return "-"
-    value, low, high = (100 * one for one in _three(interval))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]{' *' * (low > 0 or high < 0)}"
+    value, low, high = (f"{100 * one:+.{digits}f}" for one in _three(interval))
+    return f"{value} [{low}, {high}]"
+
+
+def _cell_to_json(cell: Cell, samples: list[dict[str, Any]]) -> Any:
+    if isinstance(cell, Interval):
+        return {"interval": _three(cell)}
+    return to_json(cell, samples) if isinstance(cell, Measure) else cell
+
+
+def _cell_from_json(raw: Any, samples: Sequence[dict[str, Any]]) -> Cell:
+    if isinstance(raw, dict):
+        return Interval(*map(float, raw["interval"])) if "interval" in raw else from_json(raw, samples)
+    return None if raw is None else str(raw)
+
+
+def _numbers(interval: Interval) -> list[str]:
+    return ["" if math.isnan(one) else f"{one:.6f}" for one in _three(interval)]
 
 
 def _three(interval: Interval) -> tuple[float, float, float]:
     return interval.value, interval.low, interval.high
 
 
-def _grid(lines: Sequence[Sequence[str]]) -> str:
+def grid(lines: Sequence[Sequence[str]]) -> str:
+    """Headings and rows as a table of Markdown."""
     head, *body = [[_flat(cell).replace("|", "\\|") for cell in line] for line in lines]
     ruled = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in ruled)

@@ -43,6 +43,8 @@ def facts_of_entry(entry: Entry, classes: Sequence[str] = ()) -> dict[str, Any]:
         "complete": entry.complete,
         "counted": entry.complete,
         "classes": list(classes),
+        "there": [],
+        "missing": [],
     }
 
 

@@ -27,12 +27,11 @@ from geopix.train.step import step_losses
 @dataclass(frozen=True)
 class Levers:
     """What is done better than plainly: features kept, logits at answers alone, dialogues that share their image,
-    batches by length, the mask path's shortcuts."""
+    the mask path's shortcuts."""
 
     cached: bool = False
     answers: bool = False
     shared: bool = False
-    bucketed: bool = False
     masks: bool = False
 
 

@@ -40,6 +40,7 @@ from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
 from geopix.model.memory import Bank
 from geopix.train.batches import Batch, Sampler
+from geopix.train.costs import matmul_rate
 from geopix.train.features import FeatureStore
 from geopix.train.madeup import MadeUpStore
 from geopix.train.optimizer import MasterAdamW
@@ -149,17 +150,6 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second that matrix products reach by the same clock, the best of five."""
-    left, right = (torch.randn(1536, 1536, device=device).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(5):
-        started = clock(device)
-        left @ right
-        seconds.append(clock(device) - started)
-    return 2 * 1536**3 / min(seconds)
-
-
 def measure(
     model: GeoPixModel, dialogue: Dialogue, pool_size: int, images: int, dialogues: int, rounds: int
 ) -> dict[str, Any]:
@@ -178,7 +168,7 @@ def measure(
         model.zero_grad(set_to_none=True)
         operations[name] = int(counts.get_total_flops())
         print(f"{name}: counted", file=sys.stderr)
-    rates = [matmul_rate(device, model.dtype)]
+    rates = [matmul_rate(device, model.dtype, clock=lambda: clock(device))]
     seconds: dict[str, list[float]] = {name: [] for name in LADDER}
     for turn in range(rounds):
         for name in list(LADDER)[:: 1 if turn % 2 == 0 else -1]:
@@ -186,7 +176,7 @@ def measure(
             take(LADDER[name])
             seconds[name].append(clock(device) - started)
             print(f"round {turn + 1}, {name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
-    rates.append(matmul_rate(device, model.dtype))
+    rates.append(matmul_rate(device, model.dtype, clock=lambda: clock(device)))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     asked = pool_size * dialogues
     first = lengths_of(warm)[0]

@@ -31,7 +31,8 @@ from torch.nn import functional
 
 from geopix import checkpoint
 from geopix.model.attention import Attention
-from geopix.model.mask_predictor import LARGEST_LOGIT, MaskDecoder, MaskPredictor, in_pieces
+from geopix.model.mask_decoder import LARGEST_LOGIT, MaskDecoder
+from geopix.model.mask_predictor import MaskPredictor, in_pieces
 from geopix.model.memory import Bank, FoldedMemory, FoldingFusion, FoldingMemory
 from geopix.model.projectors import ScaleProjector
 from geopix.train.costs import matmul_rate

@@ -19,7 +19,7 @@ from geopix.losses import CellFacts, iou_loss, mask_iou, mask_loss, pointer_loss
 from geopix.model.attention import Attention, repeated
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import branching
-from geopix.model.mask_predictor import MaskDecoder
+from geopix.model.mask_decoder import MaskDecoder
 from geopix.train.batches import Batch
 from geopix.train.step import step_losses
 

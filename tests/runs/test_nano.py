@@ -23,7 +23,7 @@ def play(folder: Path, *arguments: str) -> list[list[str]]:
         (bin_ / name).chmod(0o755)
     data = folder / "data"
     data.mkdir()
-    given = ["bash", ROOT / "runs" / "nano.sh", data, folder / "runs", *arguments]
+    given: list[str | Path] = ["bash", ROOT / "runs" / "nano.sh", data, folder / "runs", *arguments]
     environment = {**os.environ, "VENV": str(folder / "venv")}
     done = subprocess.run(given, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

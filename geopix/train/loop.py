@@ -117,7 +117,7 @@ class _Run:
     ) -> None:
         self.model, self.sampler, self.stage, self.folder = model, sampler, stage, folder
         self.states, self.among, self.tell = states, among, tell
-        rates = {name: stage.learning_rate * _rate(name, stage) for name, _ in model.named_parameters()}
+        rates = {name: stage.rate_of(name) for name, _ in model.named_parameters()}
         for name, parameter in model.named_parameters():
             if rates[name] == 0:
                 parameter.requires_grad_(False)
@@ -242,12 +242,6 @@ def _copy_buffers(found: Checkpoint, model: GeoPixModel) -> None:
     own = dict(model.named_buffers())
     for name, tensor in found.buffers.items():
         own[name].copy_(tensor)
-
-
-def _rate(name: str, stage: Stage) -> float:
-    """The multiple of the longest prefix that fits a parameter's name."""
-    fitting = [prefix for prefix in stage.part_rates if name.startswith(prefix)]
-    return stage.part_rates[max(fitting, key=len)] if fitting else 1.0
 
 
 def _shown(numbers: dict[str, float]) -> str:

@@ -97,8 +97,7 @@ def prepare(model: GeoPixModel, stage: Stage, new_ids: Sequence[int]) -> None:
             model.language.causal, stage.lora_rank, stage.lora_alpha, stage.lora_dropout, new_ids
         )
     for name, parameter in model.named_parameters():
-        fitting = [prefix for prefix in stage.part_rates if name.startswith(prefix)]
-        if fitting and stage.part_rates[max(fitting, key=len)] == 0:
+        if stage.rate_of(name) == 0:
             parameter.requires_grad_(False)
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,12 +72,13 @@ class Handler(BaseHTTPRequestHandler):
         ).encode()  # fmt: skip
         if said == "html":
             raw = b"<html>Sign in</html>"
-        self.send_response(status)
-        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(raw)))):
-            self.send_header(name, value)
-        self.send_header("retry-after-ms", "5")
-        self.end_headers()
-        self.wfile.write(raw)
+        with suppress(ConnectionError):  # nobody waits any more for an answer that is late
+            self.send_response(status)
+            for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(raw)))):
+                self.send_header(name, value)
+            self.send_header("retry-after-ms", "5")
+            self.end_headers()
+            self.wfile.write(raw)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,19 @@ from rich.console import Console
 
 from geopix.apps import show
 from geopix.apps.errors import complain
+from geopix.apps.judging import counted, judging
 
 if TYPE_CHECKING:
+    from geopix.apps.judging import Asked as JudgeAsked
     from geopix.evaluate.answers import Given
+    from geopix.evaluate.judge import Judge
     from geopix.evaluate.table import Row, Table
     from geopix.records import Image
 
 TABLES = {
     3: "segmentation of several objects", 4: "answers in words", 7: "captions", 8: "boxes for phrases",
 }  # fmt: skip
+IN_WORDS = (4, 7)
 ELSEWHERE = {
     2: "geopix data stats counts a set", 9: "geopix ablate makes it", 10: "geopix ablate makes it",
     11: "geopix ablate makes it",
@@ -54,6 +58,8 @@ class _Asking:
     columns: tuple[str, ...]
     rows: Callable[[Callable[[str], Given]], tuple[tuple[Row, ...], str]]
     leak: str
+    notes: dict[str, str] = field(default_factory=dict)
+    """More lines of the footer; those of what is known only after scoring come with the rows."""
 
 
 def run(
@@ -67,6 +73,7 @@ def run(
     limit: int | None,
     outputs: Sequence[Path],
     overwrite: bool,
+    judge: JudgeAsked | None = None,
 ) -> None:
     """Ask or read answers, score them, print the table, and write it to every file that is named.
 
@@ -81,11 +88,13 @@ def run(
     _check(outputs, overwrite)
     if questions is not None and (questions.exists() or not questions.parent.is_dir()):
         raise TableCommandError(f"{questions} is no new folder in a folder that is there; name another one")
-    with show.quiet_stdout():
+    if judge is not None and (number not in IN_WORDS or questions is not None):
+        raise TableCommandError("no judge is asked here; leave --judge out")
+    with show.quiet_stdout(), judging(judge, meet=predictions is None) as decider:
         from geopix.evaluate.paper import paper_table
         from geopix.evaluate.table import Table
 
-        asking = _of_probes(number, data, limit) if number in (3, 8) else _of_words(number, data, limit)
+        asking = _of_words(number, data, limit, decider) if number in IN_WORDS else _of_probes(number, data, limit)
         if questions is not None:
             _write_questions(asking.items, questions)
             return
@@ -101,6 +110,7 @@ def run(
         "answers": who,
         "left out": "; ".join(f"{n:,} {what}" for what, n in sorted(problems.items())) or "nothing",
         "leak check": asking.leak,
+        **asking.notes,
     }
     made = Table(number, TABLES[number], asking.columns, rows, footer, paper_table(number))
     _give(made, outputs)
@@ -140,24 +150,29 @@ def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
     return _Asking(items, str(found), columns, rows, leak)
 
 
-def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
+def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -> _Asking:
     from geopix import geo
     from geopix.data.foreign.pictures import image_size
     from geopix.evaluate import questions, vqa, worded
+    from geopix.evaluate.judge import CLAIR, MATCH, Form
     from geopix.evaluate.leaks import leaks
-    from geopix.evaluate.vhr10 import spread
 
     folder = data / "ucm"
     if not (folder / "captions.json").is_file():
         raise TableCommandError(f"{folder / 'captions.json'} is missing; give the folder that holds ucm with --data")
     whole = (questions.ucm_vqa if number == 4 else questions.ucm_captions)(folder)
-    asked = whole.asked if limit is None else tuple(spread(whole.asked, limit))
+    asked = whole.asked
+    if limit is not None:
+        from geopix.evaluate.vhr10 import spread  # slow to import: it brings the model
+
+        asked = tuple(spread(asked, limit))
     training = [
         (f"ucm/{row['image']}", folder / row["image"])
         for row in json.loads((folder / "captions.json").read_text(encoding="utf-8"))
         if row.get("split") == "train"
     ]
     files = {one.image_key: one.image for one in asked}
+    notes = dict[str, str]()
     twins, leak = leaks(training, tuple(files.items()))
 
     def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
@@ -166,8 +181,13 @@ def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
         given = {one.id: answer_of(one.id) for one in asked}
         said = {key: one.text for key, one in given.items() if one is not NOTHING}
         if number == 4:
-            return worded.vqa_rows(asked, said, vqa.TABLE_4_UCM, twins), f"{vqa.PROTOCOL} No judge was asked."
-        return worded.caption_rows(asked, said)
+            made = worded.vqa_rows(asked, said, vqa.TABLE_4_UCM, twins, counted(judge.match) if judge else None)
+        else:
+            made = worded.caption_rows(asked, said, counted(judge.clair) if judge else None)
+        form: Form[Any] = MATCH if number == 4 else CLAIR
+        notes["judged"] = made.judged
+        notes["judge"] = str(judge.tally) if judge else "nobody; name one with --judge"
+        return made.rows, f"{made.protocol.rstrip('.')}. Judge: {judge.footer(form) if judge else 'nobody was asked'}."
 
     sizes = {path: image_size(path) for path in files.values()}
     items = tuple(
@@ -176,7 +196,8 @@ def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
     )
     ids = hashlib.sha256("\n".join(one.id for one in asked).encode()).hexdigest()
     told = f"{whole}; {len(asked):,} of them asked, sha256 of their ids {ids[:16]}, of the files {whole.sha256[:16]}"
-    return _Asking(items, told, worded.VQA_COLUMNS if number == 4 else worded.CAPTION_COLUMNS, rows, leak)
+    return _Asking(items, told, worded.VQA_COLUMNS if number == 4 else worded.CAPTION_COLUMNS, rows, leak,
+                   notes)  # fmt: skip
 
 
 def _asked(

@@ -166,6 +166,20 @@ class Judge:
         self._unanswered = 0
         self._gone = ""
 
+    def meet(self) -> None:
+        """Ask one question that counts nowhere, so that a wrong key, name or address is told before long work.
+
+        Raises:
+            JudgeError: If the endpoint takes nothing from us.
+            OSError: If the answer can't be kept.
+        """
+        self.match([("Is there a road?", "yes", "there is one")])
+        self.tally, self._unanswered = Tally(), 0
+
+    def footer(self, form: Form[Any]) -> str:
+        """Who judges by which words; another judge or form is another protocol."""
+        return f"{self.model} at temperature 0, asked by {form.footer}"
+
     def ask(
         self, form: Form[T], blanks: Sequence[dict[str, str]], progress: Callable[[int], None] = lambda done: None
     ) -> list[T | None]:

@@ -341,13 +341,16 @@ def evaluate(
 @one_sentence()
 def table(
     number: Annotated[
-        str, typer.Argument(metavar="3|4|7|8|compare", help="The paper's table, or compare.", show_default=False)
+        str, typer.Argument(metavar="2...8|compare", help="The paper's table, or compare.", show_default=False)
     ],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[A.json B.json]", help="What compare takes.", show_default=False)
     ] = None,
     data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Holds nwpu_vhr10 (3, 8), ucm (4, 7), or is a set.")
+        Path,
+        typer.Option(
+            "--data", metavar="DIR", help="A set (2...8), or holds the benchmark, nwpu_vhr10 (3, 8) or ucm (4, 7)."
+        ),
     ] = Path("data"),
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
@@ -365,7 +368,7 @@ def table(
     judge: Annotated[
         str | None,
         typer.Option(
-            "--judge", metavar="NAME", help="A model that judges words (4, 7); else nobody.", show_default=False
+            "--judge", metavar="NAME", help="A model that judges words (4 to 7); else nobody.", show_default=False
         ),
     ] = None,
     base_url: Annotated[
@@ -404,7 +407,7 @@ def table(
     `geopix table compare out/table8.json out/theirs8.json`
 
     `geopix table 4 --predictions theirs.jsonl --judge gpt-4o` also judges what the benchmark's rule leaves open, and
-    with 7 the captions (CLAIR). Nothing is sent unless a judge is named; each answer is kept and asked for once.
+    with 6 and 7 the captions (CLAIR). Nothing is sent unless a judge is named; each answer is kept and asked for once.
     """
     from geopix.apps import judging
     from geopix.apps import table as room

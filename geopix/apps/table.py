@@ -16,7 +16,7 @@ from rich.console import Console
 
 from geopix.apps import show
 from geopix.apps.errors import complain
-from geopix.apps.judging import counted, judging
+from geopix.apps.judging import judging
 
 if TYPE_CHECKING:
     from geopix.apps.judging import Asked as JudgeAsked
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from geopix.records import Image
 
 TABLES = {
-    3: "segmentation of several objects", 4: "answers in words", 7: "captions", 8: "boxes for phrases",
+    2: "a set in numbers", 3: "segmentation of several objects", 4: "answers in words",
+    5: "answers in words, zero-shot", 6: "captions, zero-shot", 7: "captions", 8: "boxes for phrases",
 }  # fmt: skip
-IN_WORDS = (4, 7)
+IN_WORDS = (4, 5, 6, 7)
 ELSEWHERE = {
-    2: "geopix data stats counts a set", 9: "geopix ablate makes it", 10: "geopix ablate makes it",
+    9: "geopix ablate makes it", 10: "geopix ablate makes it",
     11: "geopix ablate makes it",
 }  # fmt: skip
 
@@ -88,6 +89,15 @@ def run(
     _check(outputs, overwrite)
     if questions is not None and (questions.exists() or not questions.parent.is_dir()):
         raise TableCommandError(f"{questions} is no new folder in a folder that is there; name another one")
+    if number == 2:
+        if judge or predictions or questions or limit:
+            raise TableCommandError("table 2 counts a set and asks nobody; give it nothing but --data and -o")
+        from geopix.evaluate.counted import set_table
+
+        with show.watched() as watch:
+            made = set_table(data, TABLES[2], watch)
+        _give(made, outputs)
+        return
     if judge is not None and (number not in IN_WORDS or questions is not None):
         raise TableCommandError("no judge is asked here; leave --judge out")
     with show.quiet_stdout(), judging(judge, meet=predictions is None) as decider:
@@ -152,52 +162,23 @@ def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
 
 def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -> _Asking:
     from geopix import geo
-    from geopix.data.foreign.pictures import image_size
-    from geopix.evaluate import questions, vqa, worded
-    from geopix.evaluate.judge import CLAIR, MATCH, Form
-    from geopix.evaluate.leaks import leaks
+    from geopix.apps.table_words import Words
+    from geopix.evaluate.answers import NOTHING
 
-    folder = data / "ucm"
-    if not (folder / "captions.json").is_file():
-        raise TableCommandError(f"{folder / 'captions.json'} is missing; give the folder that holds ucm with --data")
-    whole = (questions.ucm_vqa if number == 4 else questions.ucm_captions)(folder)
-    asked = whole.asked
-    if limit is not None:
-        from geopix.evaluate.vhr10 import spread  # slow to import: it brings the model
-
-        asked = tuple(spread(asked, limit))
-    training = [
-        (f"ucm/{row['image']}", folder / row["image"])
-        for row in json.loads((folder / "captions.json").read_text(encoding="utf-8"))
-        if row.get("split") == "train"
-    ]
-    files = {one.image_key: one.image for one in asked}
-    notes = dict[str, str]()
-    twins, leak = leaks(training, tuple(files.items()))
+    words, notes = Words.of(number, data, limit), dict[str, str]()
 
     def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
-        from geopix.evaluate.answers import NOTHING
-
-        given = {one.id: answer_of(one.id) for one in asked}
+        given = {one.id: answer_of(one.id) for one in words.asked}
         said = {key: one.text for key, one in given.items() if one is not NOTHING}
-        if number == 4:
-            made = worded.vqa_rows(asked, said, vqa.TABLE_4_UCM, twins, counted(judge.match) if judge else None)
-        else:
-            made = worded.caption_rows(asked, said, counted(judge.clair) if judge else None)
-        form: Form[Any] = MATCH if number == 4 else CLAIR
-        notes["judged"] = made.judged
-        notes["judge"] = str(judge.tally) if judge else "nobody; name one with --judge"
-        return made.rows, f"{made.protocol.rstrip('.')}. Judge: {judge.footer(form) if judge else 'nobody was asked'}."
+        made, protocol, told = words.scored(said, judge)
+        notes.update(told)
+        return made, protocol
 
-    sizes = {path: image_size(path) for path in files.values()}
     items = tuple(
-        _Item(one.id, one.question, sizes[one.image], lambda path=one.image: geo.read(path)[0])  # type: ignore[misc]
-        for one in asked
+        _Item(one.id, one.question, words.sizes[one.image], lambda path=one.image: geo.read(path)[0])  # type: ignore[misc]
+        for one in words.asked
     )
-    ids = hashlib.sha256("\n".join(one.id for one in asked).encode()).hexdigest()
-    told = f"{whole}; {len(asked):,} of them asked, sha256 of their ids {ids[:16]}, of the files {whole.sha256[:16]}"
-    return _Asking(items, told, worded.VQA_COLUMNS if number == 4 else worded.CAPTION_COLUMNS, rows, leak,
-                   notes)  # fmt: skip
+    return _Asking(items, words.told, words.columns, rows, words.leak, notes)
 
 
 def _asked(

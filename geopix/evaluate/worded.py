@@ -99,7 +99,8 @@ def caption_rows(asked: Sequence[Asked], predicted: Mapping[str, str], decide: c
 
 
 def _clair(scores: Sequence[captions.CaptionScore], ids: Sequence[str], keys: Sequence[str]) -> list[Row]:
-    values, open_ = [one.clair or 0.0 for one in scores], np.array([one.clair is None for one in scores])
+    values = np.array([one.clair or 0.0 for one in scores])
+    open_ = np.array([one.clair is None for one in scores])
     rows = [Row("CLAIR", (mean_of("CLAIR", ids, keys, values, "images", ~open_),))]
     if open_.any():
         names = ("CLAIR, all open captions 0", "CLAIR, all open captions 100")

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geopix.apps import show
+from geopix.apps.errors import complain
 from geopix.apps.judging import counted
 from geopix.data.foreign.pictures import image_size
 from geopix.evaluate import worded
 from geopix.evaluate.asking import VQA, sheet
-from geopix.evaluate.judge import CLAIR, MATCH, Form
+from geopix.evaluate.forms import CLAIR, MATCH, Form
 from geopix.evaluate.leaks import leaks
 from geopix.evaluate.questions import Asked
 
@@ -89,6 +90,7 @@ class Words:
             decide = None if judge is None else counted(judge.match)
             made = worded.vqa_rows(self.asked, said, self.kinds, self.twins, decide)
         else:
+            complain("scoring captions; where there is Java, this takes it some ten seconds to begin")
             made = worded.caption_rows(self.asked, said, None if judge is None else counted(judge.clair))
         who = "nobody was asked" if judge is None else judge.footer(form)
         told = "nobody; name one with --judge" if judge is None else str(judge.tally)

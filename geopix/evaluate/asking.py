@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,10 +11,10 @@ from typing import Final
 from geopix.data.entries import ABOUT, ENTRIES, Entry, EntryError, SetReader
 from geopix.data.foreign.found import Watch, unwatched
 from geopix.data.foreign.jsonstream import items
-from geopix.data.foreign.pictures import SUFFIXES, image_size
+from geopix.data.foreign.pictures import image_size
 from geopix.data.foreign.words import text
 from geopix.evaluate import questions
-from geopix.evaluate.leaks import Files
+from geopix.evaluate.leaks import Files, files_of
 from geopix.evaluate.questions import CAPTION, Asked, Questions, gather
 from geopix.evaluate.vqa import TABLE_4, TABLE_4_UCM, TABLE_5
 
@@ -111,16 +111,11 @@ def _ucm_training(folder: Path) -> Files:
 
 
 def _vrsbench_training(folder: Path) -> Files:
-    return _pictures(folder / "Images_train")
+    return files_of(folder / "Images_train")
 
 
 def _rsieval_training(folder: Path) -> Files:
     return ()  # it has none: a hundred images to be asked about
-
-
-def _pictures(folder: Path) -> Files:
-    found: Iterable[Path] = sorted(folder.iterdir()) if folder.is_dir() else ()
-    return tuple((f"{folder.name}/{path.name}", path) for path in found if path.suffix.lower() in SUFFIXES)
 
 
 _RSIEVAL = "annotations.json"

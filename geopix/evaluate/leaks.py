@@ -10,11 +10,18 @@ from geopix.data.assembly.fingerprints import fingerprint
 from geopix.data.assembly.twins import RANKS, Gathered
 from geopix.data.entries import EntryError
 from geopix.data.foreign.found import Watch, unwatched
+from geopix.data.foreign.pictures import SUFFIXES
 
 BITS: Final = 28
 """Of 256 of the perceptual hash that may differ; VHR-10's known pair, one port seen twice, differs in as many."""
 
 Files = Sequence[tuple[str, Path]]
+
+
+def files_of(folder: Path) -> Files:
+    """Key and file of every picture in a folder; none where there is no folder."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return tuple((f"{folder.name}/{path.name}", path) for path in found if path.suffix.lower() in SUFFIXES)
 
 
 def leaks(training: Files, evaluated: Files, watch: Watch = unwatched) -> tuple[frozenset[str], str]:

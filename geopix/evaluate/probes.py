@@ -19,6 +19,7 @@ from geopix.data.foreign.jsonstream import items
 from geopix.data.foreign.pictures import Pictures, image_size
 from geopix.data.foreign.words import text
 from geopix.dialogue import box_text, text_box
+from geopix.evaluate.leaks import files_of
 from geopix.evaluate.probe import ASKERS, Kind, Probe, Truth, box_units
 from geopix.evaluate.vhr10 import Question, questions, spread
 from geopix.records import encode_mask
@@ -175,7 +176,8 @@ def _of_vrsbench(folder: Path) -> Probes:
     ids = Counter(probe.id for probe in asked)
     kept = tuple(probe for probe in asked if ids[probe.id] == 1)
     left_out["id that is there twice"] += len(asked) - len(kept)
-    return Probes("VRSBench, referring", kept, n, +left_out, (), tuple(evaluated.items()))
+    training = tuple(files_of(folder / "Images_train"))
+    return Probes("VRSBench, referring", kept, n, +left_out, training, tuple(evaluated.items()))
 
 
 def batched(asked: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -23,8 +23,8 @@ CLOSED = frozenset({"yes", "no", *map(str, range(100))})
 PROTOCOL = (
     "VRSBench's rule: both answers in lower case; right where the true answer is a part of the predicted one, letter "
     'by letter (so "no" is right in "not known"); else wrong where the true answer is yes, no or 0 to 99; else the '
-    "judge. What no judge has decided is right for nobody: the interval of bounds goes from all of it wrong to all of "
-    "it right. Exact: equal words, no judge needed."
+    "judge. Accuracy: of the answers that the rule or the judge decided. What nobody decided has bounds beside it: all "
+    "of it wrong, all of it right. Equal words: case, articles and punctuation aside, no judge needed."
 )
 
 Rule = Literal["part", "closed", "judge", "not judged", "no answer"]

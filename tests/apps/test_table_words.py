@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from geopix.evaluate.judge import CLAIR, MATCH
+from geopix.evaluate.forms import CLAIR, MATCH
 from tests.evaluate.test_questions import rsieval, vrsbench
 from tests.tiny_judge import serving
 from tests.tiny_set import tiny_set

@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 
 from geopix.data.describe.money import Price
 from geopix.evaluate import judge as module
-from geopix.evaluate.judge import (
-    CLAIR,
-    MATCH,
-    Judge,
-    JudgeError,
-    connect,
-    open_replies,
-    read_clair,
-    read_match,
-    request_id,
-)
+from geopix.evaluate.forms import CLAIR, MATCH, read_clair, read_match
+from geopix.evaluate.judge import Judge, JudgeError, connect, open_replies, request_id
 from tests.tiny_judge import Bench, serving
 
 

@@ -76,6 +76,7 @@ def _row(number: int, corners: list[float], **more: object) -> dict[str, object]
 
 def test_vrsbench_is_asked_with_its_own_truncated_hundredths(tmp_path: Path) -> None:
     pictures(tmp_path / "Images_val", "P1.png", size_hw=(50, 200))
+    pictures(tmp_path / "Images_train", "T1.png")
     corners = [0.29, 0.105, 0.5, 0.105, 0.5, 0.999, 0.29, 0.999]
     rows = [
         _row(0, corners, unique=True), _row(1, corners, is_unique=False, unique=True), _row(2, corners),
@@ -97,5 +98,6 @@ def test_vrsbench_is_asked_with_its_own_truncated_hundredths(tmp_path: Path) -> 
         "box degenerate": 1, "image missing": 1, "text empty": 1, "id that is there twice": 2, "record malformed": 1,
     }  # fmt: skip
     assert [key for key, _ in found.evaluated] == ["vrsbench/P1.png"]
+    assert [key for key, _ in found.training] == ["Images_train/T1.png"]
     with pytest.raises(EntryError, match="nothing to ask about"):
         probes(tmp_path, ("all",))  # it has no masks

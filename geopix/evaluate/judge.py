@@ -85,7 +85,7 @@ class Judge:
         self._client, self._replies, self._concurrency = client, replies, concurrency
         self._price = price or price_of(model)
         self._turn = threading.Lock()
-        self._unanswered = 0
+        self._unanswered, self._met = 0, False
         self._gone = ""
 
     def meet(self) -> None:
@@ -95,7 +95,8 @@ class Judge:
             JudgeError: If the endpoint takes nothing from us.
             OSError: If the answer can't be kept.
         """
-        self.match([("Is there a road?", "yes", "there is one")])
+        text = MATCH.template.format(question="Is there a road?", true="yes", predicted="there is one")
+        self._fetch(MATCH, text, request_id(self.model, MATCH, text))  # though it may be kept: the key may have gone
         self.tally, self._unanswered = Tally(), 0
 
     def footer(self, form: Form[Any]) -> str:
@@ -113,7 +114,8 @@ class Judge:
             progress: Told how many questions are done.
 
         Raises:
-            JudgeError: If the endpoint takes nothing from us: a wrong key, model or address, or no money.
+            JudgeError: If the endpoint takes nothing from us: a wrong key, model or address, or no money. Once it has
+                answered, all that it takes no more stays open instead.
             OSError: If answers can't be kept.
         """
         started = time.perf_counter()
@@ -183,16 +185,18 @@ class Judge:
         try:
             answer = self._client.chat.completions.create(**body, extra_headers={"Idempotency-Key": identity})
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise JudgeError(f"the judge refuses: {_told(error)}; check its name, address and key") from error
+            return self._refused(f"the judge refuses: {_told(error)}; check its name, address and key", error)
         except openai.APITimeoutError:
             return self._unheard("timed out")
         except openai.RateLimitError as error:
             if error.code == "insufficient_quota":
-                raise JudgeError(f"the judge wants money: {_told(error)}") from error
+                return self._refused(f"the judge wants money: {_told(error)}", error)
             return self._unheard("too busy")
         except openai.BadRequestError:
             return self._unheard("question refused")
-        except (openai.OpenAIError, ValueError):  # ValueError: what came was no JSON
+        except (openai.OpenAIError, ValueError) as error:  # ValueError: what came was no JSON
+            if getattr(error, "status_code", None) == 402:  # how some endpoints ask for money
+                return self._refused(f"the judge wants money: {_told(error)}", error)
             return self._unheard("no answer")
         content, finish, tokens_in, tokens_out = endpoint.parts(answer)
         if not finish:
@@ -201,12 +205,20 @@ class Judge:
         reply = Reply(identity, form.name, self.model, content, finish, tokens_in, tokens_out, usd)
         self._replies.add(reply)
         with self._turn:
-            self._unanswered = 0
+            self._unanswered, self._met = 0, True
             self.tally.asked += 1
             self.tally.tokens_in += tokens_in
             self.tally.tokens_out += tokens_out
             self.tally.usd = None if usd is None or self.tally.usd is None else self.tally.usd + usd
         return reply
+
+    def _refused(self, why: str, error: Exception) -> str:
+        """A reason for all that is left, where it has answered before: hours of answers are not thrown away."""
+        with self._turn:
+            if not self._met:
+                raise JudgeError(why) from error
+            self._gone = f"not asked any more ({why})"
+        return self._gone
 
     def _unheard(self, reason: str) -> str:
         with self._turn:

@@ -103,6 +103,17 @@ def test_a_judge_that_takes_nothing_from_us_is_one_sentence(tmp_path: Path, stat
         judge.match(pairs("pool", "lake"))
 
 
+@pytest.mark.parametrize("status", [401, 402, 404])
+def test_a_judge_that_stops_taking_questions_leaves_the_rest_open(tmp_path: Path, status: int) -> None:
+    with judging(tmp_path, {"Answer: pool": "1", "Answer": status}) as (judge, bench):
+        assert judge.match(pairs("pool")) == [True]
+        assert judge.match([*pairs("pool"), *pairs(*map(str, range(50)))]) == [True, *[None] * 50]
+        (reason,) = judge.tally.not_judged
+        assert judge.tally.not_judged[reason] == 50
+        assert len(bench.bodies) <= 10
+        assert "not asked any more (the judge " in reason
+
+
 def test_clair_lists_its_captions(tmp_path: Path) -> None:
     says = {"- a boat": '{"score": 40, "reason": "no ships"}', "- a cut": "cut", "- a word": "They are alike."}
     with judging(tmp_path, says) as (judge, bench):
@@ -171,7 +182,7 @@ def test_a_judge_is_met_before_long_work_and_that_counts_nowhere(tmp_path: Path)
     with judging(tmp_path, {"there is one": "1"}) as (judge, bench):
         judge.meet()
         judge.meet()
-        assert len(bench.bodies) == 1
+        assert len(bench.bodies) == 2  # what was kept says nothing of a key
         assert (judge.tally.asked, judge.tally.kept) == (0, 0)
         assert judge.footer(MATCH) == f"toy at temperature 0, asked by vqa-match 1 ({MATCH.sha256[:12]})"
     with judging(tmp_path / "other", {"there": 401}) as (judge, _), pytest.raises(JudgeError, match="key"):

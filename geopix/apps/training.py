@@ -138,13 +138,16 @@ def evaluate(
 @one_sentence()
 def table(
     number: Annotated[
-        str, typer.Argument(metavar="3|4|7|8|compare", help="The paper's table, or compare.", show_default=False)
+        str, typer.Argument(metavar="2...8|compare", help="The paper's table, or compare.", show_default=False)
     ],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[A.json B.json]", help="What compare takes.", show_default=False)
     ] = None,
     data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Holds nwpu_vhr10 (3, 8), ucm (4, 7), or is a set.")
+        Path,
+        typer.Option(
+            "--data", metavar="DIR", help="A set (2...8), or holds the benchmark, nwpu_vhr10 (3, 8) or ucm (4, 7)."
+        ),
     ] = Path("data"),
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
@@ -159,6 +162,31 @@ def table(
     limit: Annotated[
         int | None, typer.Option("--limit", min=8, metavar="N", help="Ask N questions only.", show_default=False)
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", metavar="NAME", help="A model that judges words (4 to 7); else nobody.", show_default=False
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url",
+            metavar="URL",
+            help="The judge's endpoint, of OpenAI's protocol; OpenAI's own if not given. The key is read from "
+            "OPENAI_API_KEY.",
+            show_default=False,
+        ),
+    ] = None,
+    replies: Annotated[
+        Path, typer.Option("--replies", metavar="FILE", help="Where the judge's answers are kept, and looked up first.")
+    ] = Path("judge.replies"),
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, max=100, help="Repeats of a question that the judge's endpoint fails.")
+    ] = 3,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long the judge may take to answer.")
+    ] = 60.0,
     output: Annotated[
         list[Path] | None,
         typer.Option("-o", "--output", metavar="FILE.md|.csv|.json", help="Repeatable.", show_default=False),
@@ -174,15 +202,22 @@ def table(
     `geopix table 8 --data data --predictions theirs.jsonl -o out/theirs8.json`
 
     `geopix table compare out/table8.json out/theirs8.json`
+
+    `geopix table 4 --predictions theirs.jsonl --judge gpt-4o` also judges what the benchmark's rule leaves open, and
+    with 6 and 7 the captions (CLAIR). Nothing is sent unless a judge is named; each answer is kept and asked for once.
     """
+    from geopix.apps import judging
     from geopix.apps import table as room
 
+    if base_url is not None and not judge:
+        raise typer.BadParameter("an endpoint judges nothing without --judge NAME", param_hint="--base-url")
     if number == "compare" and files is not None and len(files) == 2:
         room.compare(files[0], files[1], outputs=output or (), overwrite=overwrite)
     elif number.isdecimal() and not files:
         room.run(
             int(number), data, model=model, device=device, predictions=predictions, questions=questions, limit=limit,
             outputs=output or (), overwrite=overwrite,
+            judge=judging.Asked(judge, base_url, replies, retries, timeout) if judge else None,
         )  # fmt: skip
     else:
         raise typer.BadParameter("give a table's number, or compare with two .json files", param_hint="NUMBER")

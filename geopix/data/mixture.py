@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -303,7 +303,12 @@ def _candidates(facts: dict[str, Any]) -> list[str]:
     """Classes that somebody looked for in the image and did not find."""
     if not facts["complete"]:
         return list(facts.get("missing", ()))
-    return [name for name in facts.get("classes", VHR10) if name not in _by_class(facts)]
+    return not_there(facts.get("classes", VHR10), _by_class(facts))
+
+
+def not_there(looked_for: Iterable[str], there: Container[str]) -> list[str]:
+    """Classes that somebody looked for in an image and did not find."""
+    return [name for name in looked_for if name not in there]
 
 
 def _absent(facts: dict[str, Any], rng: np.random.Generator) -> str:

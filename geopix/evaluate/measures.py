@@ -48,7 +48,26 @@ def bleu(sums: Floats) -> Floats:
     return np.asarray(np.prod(shares, axis=-1) ** (1 / n) * np.exp(np.minimum(0.0, 1 - 1 / length)))
 
 
-STATISTICS: dict[str, Callable[[Floats], Floats]] = {"ratio": ratio, "macro": macro, "ece": ece, "bleu": bleu}
+def meteor(sums: Floats) -> Floats:
+    """(..., 23) sums of METEOR 1.5's counts -> METEOR (English) of the corpus, as its own program adds them up.
+
+    Denkowski and Lavie 2014: words matched as they are, by stem, by synonym and by paraphrase weigh 1, 0.6, 0.8, 0.6,
+    function words a quarter of a content word's three; alpha 0.85, beta 0.2, gamma 0.6.
+    """
+    kinds = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
+    matches = np.einsum("k,...kc->...c", np.array([1.0, 0.6, 0.8, 0.6]), kinds)  # content said, true; function words
+    said = 0.75 * (sums[..., 0] - sums[..., 2]) + 0.25 * sums[..., 2]
+    true = 0.75 * (sums[..., 1] - sums[..., 3]) + 0.25 * sums[..., 3]
+    precision = np.nan_to_num(_divided(0.75 * matches[..., 0] + 0.25 * matches[..., 2], said))
+    recall = np.nan_to_num(_divided(0.75 * matches[..., 1] + 0.25 * matches[..., 3], true))
+    mean = np.nan_to_num(_divided(precision * recall, 0.15 * recall + 0.85 * precision))
+    pieces = np.nan_to_num(_divided(sums[..., 20], (sums[..., 21] + sums[..., 22]) / 2))
+    return np.asarray(mean * (1 - 0.6 * pieces**0.2))
+
+
+STATISTICS: dict[str, Callable[[Floats], Floats]] = {
+    "ratio": ratio, "macro": macro, "ece": ece, "bleu": bleu, "meteor": meteor,
+}  # fmt: skip
 """What may be made of sums (..., k); one line adds another."""
 
 
@@ -105,24 +124,44 @@ class Measure:
         return Interval(self.value, *_middle(np.concatenate(drawn)))
 
 
-def mean_of(name: str, ids: Sequence[str], image_keys: Sequence[str], values: ArrayLike, unit: str = "") -> Measure:
-    """The mean of one value a sample."""
-    column = np.asarray(values, dtype=np.float64).reshape(-1)
-    rows = np.stack([column, np.ones_like(column)], axis=1)
-    return Measure(name, tuple(ids), tuple(image_keys), rows, unit=unit or "questions")
+def mean_of(
+    name: str,
+    ids: Sequence[str],
+    image_keys: Sequence[str],
+    values: ArrayLike,
+    unit: str = "",
+    counted: ArrayLike | None = None,
+) -> Measure:
+    """The mean of one value a sample, of those that are ``counted`` (1 or 0 each; all where it is None)."""
+    rows, count = _counted(values, counted)
+    return Measure(name, tuple(ids), tuple(image_keys), rows, count=count, unit=unit or "questions")
 
 
 def macro_of(
-    name: str, ids: Sequence[str], image_keys: Sequence[str], values: ArrayLike, groups: Sequence[str]
+    name: str,
+    ids: Sequence[str],
+    image_keys: Sequence[str],
+    values: ArrayLike,
+    groups: Sequence[str],
+    counted: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of the groups' means of one value a sample."""
-    column = np.asarray(values, dtype=np.float64).reshape(-1)
+    """The mean of the groups' means of one value a sample, of those that are ``counted`` as in `mean_of`."""
+    pairs, count = _counted(values, counted)
     names = sorted(set(groups))
-    rows = np.zeros((len(column), 2 * len(names)))
+    rows = np.zeros((len(pairs), 2 * len(names)))
     places = 2 * np.array([names.index(group) for group in groups], dtype=np.int64)
-    rows[np.arange(len(column)), places] = column
-    rows[np.arange(len(column)), places + 1] = 1.0
-    return Measure(name, tuple(ids), tuple(image_keys), rows, "macro")
+    rows[np.arange(len(pairs)), places] = pairs[:, 0]
+    rows[np.arange(len(pairs)), places + 1] = pairs[:, 1]
+    return Measure(name, tuple(ids), tuple(image_keys), rows, "macro", count)
+
+
+def _counted(values: ArrayLike, counted: ArrayLike | None) -> tuple[Floats, int | None]:
+    """(n, 2): the value and one where it counts, else nothing; and how many count."""
+    column = np.asarray(values, dtype=np.float64).reshape(-1)
+    if counted is None:
+        return np.stack([column, np.ones_like(column)], axis=1), None
+    there = np.asarray(counted, dtype=np.bool_).reshape(-1)
+    return np.stack([np.where(there, column, 0.0), there], axis=1), int(there.sum())
 
 
 def difference(ours: Measure, theirs: Measure, draws: int = DRAWS, seed: int = 0) -> Interval:

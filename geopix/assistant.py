@@ -15,11 +15,11 @@ from transformers import DynamicCache
 from geopix import checkpoint
 from geopix.batching import AT_ONCE, Batch, Manners, Prompt, Said, agree
 from geopix.classes import ClassVocabulary
-from geopix.dialogue import Dialogue, Mention, Spoken
+from geopix.dialogue import PHRASE, Dialogue, Mention, Spoken
 from geopix.model.encoder import Letterbox, to_pixels
 from geopix.model.geopix import GeoPixModel, Seen
 from geopix.model.mask_predictor import ClassQuery
-from geopix.records import Answer, Box, Image, Instance, mask_box
+from geopix.records import Answer, Box, Image, Instance, Turn, mask_box
 
 MAX_QUESTION = 2000
 """Characters of a question."""
@@ -197,27 +197,24 @@ class Assistant:
 
     @torch.no_grad()
     def ask_each(
-        self, images: Sequence[Image], questions: Sequence[str], at_once: int = AT_ONCE
+        self, images: Sequence[Image], questions: Sequence[str | Turn], at_once: int = AT_ONCE
     ) -> Iterator[tuple[int, Answer]]:
         """The same, one by one: a question's number and its answer, as soon as it is there.
 
         What an image takes in memory is let go once all questions about it are answered, so the lists may be long.
         ``elapsed_s`` is the time since the answer before.
 
+        A `Turn` in a question's place has its answer given: the model reads it in one pass, whatever it would have
+        said, and draws what it speaks of (teacher forcing, Table III's TF).
+
         Raises:
             QuestionError: As `ask`, for the first bad question.
         """
-        asked = [check_question(question) for question in questions]
         first: dict[int, int] = {}
         numbers = [first.setdefault(id(image), place) for place, image in enumerate(images)]
-        prompts = [
-            Prompt(
-                self.dialogue.question(text, first=True), self.dialogue.draft(text) if self.look_ahead else [], image
-            )
-            for text, image in zip(asked, numbers, strict=True)
-        ]
+        prompts = [self._prompt(question, image) for question, image in zip(questions, numbers, strict=True)]
         if prompts:
-            self._check_room(max(len(prompt.ids) for prompt in prompts))
+            self._check_room(max(len(prompt.ids) + prompt.given * len(prompt.draft) for prompt in prompts))
         side = self.model.config.image_size
         boxes = {place: Letterbox((images[place].shape[0], images[place].shape[1]), side) for place in set(numbers)}
 
@@ -238,6 +235,17 @@ class Assistant:
             now = time.perf_counter()
             yield number, Answer(spoken.text, instances, box.size_hw, self.name, now - since)
             since = time.perf_counter()
+
+    def _prompt(self, question: str | Turn, image: int) -> Prompt:
+        """A question with a guess at its answer, or with the answer itself."""
+        text = check_question(question if isinstance(question, str) else question.question)
+        if isinstance(question, str):
+            draft = self.dialogue.draft(text) if self.look_ahead else []
+            return Prompt(self.dialogue.question(text, first=True), draft, image)
+        said = question.answer if self.dialogue.marks_phrases else question.answer.replace(f"{PHRASE} ", "")
+        whole = self.dialogue.encode([replace(question, question=text, answer=said)])
+        start = whole.answers.index(True)
+        return Prompt(whole.ids[:start], whole.ids[start:-1], image, given=True)
 
     def _look(self, squares: list[Image]) -> Seen:
         config = self.model.config

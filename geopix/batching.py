@@ -48,11 +48,13 @@ class Prompt:
         ids: Up to where the assistant starts to speak, the image's places included.
         draft: A guess at the answer, see `Dialogue.draft`.
         image: The number of its image.
+        given: Whether the draft is the answer itself, read in one pass whatever the model would have said.
     """
 
     ids: list[int]
     draft: list[int]
     image: int
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class _Speaker:
     read: list[int]
     guess: list[int]
     heard: list[int]
+    given: bool = False
     said: Said = field(default_factory=Said)
     opened: Tensor | None = None
 
@@ -200,9 +203,9 @@ class Batch:
             start = len(prompt.ids) - prompt.ids[::-1].index(image_id)  # behind the image
             if prompt.image not in self._seen:
                 new.setdefault(prompt.image, prompt.ids[:start])
-            guess = self._manners.welcome(prompt.draft)
+            guess = prompt.draft if prompt.given else self._manners.welcome(prompt.draft)
             heard = [*prompt.ids[start:], *prompt.draft]
-            self._speakers.append(_Speaker(number, prompt.image, start, prompt.ids[start:], guess, heard))
+            self._speakers.append(_Speaker(number, prompt.image, start, prompt.ids[start:], guess, heard, prompt.given))
         if not new:
             return
         seen = self._look(list(new))
@@ -224,21 +227,19 @@ class Batch:
         group, size = list(self._dialogue.group_ids), len(self._dialogue.group_ids)
         states = self._read()
         tails: list[Tensor] = []
-        places: list[tuple[int, int]] = []
         for speaker, own in zip(self._speakers, states, strict=True):
             if speaker.opened is not None:
                 speaker.said.embeddings.append(torch.cat([speaker.opened, own[: size - 1]]))
             tails.append(own[len(speaker.read) - 1 :])
-            places += [(speaker.question, len(speaker.said.ids) + ahead) for ahead in range(len(tails[-1]))]
-        words = self._manners.choose(self._manners.logits(torch.cat(tails)), places)
+        words = self._words(tails)
         done, start = [], len(self._owners) - sum(len(speaker.tokens) for speaker in self._speakers)
-        for speaker, tail in zip(self._speakers, tails, strict=True):
-            mine, words = words[: len(tail)], words[len(tail) :]
-            kept, token = agree(speaker.guess, tail, speaker.said, group, mine.__getitem__, self._manners.ends)
+        for speaker, tail, mine in zip(self._speakers, tails, words, strict=True):
+            ends = self._over if speaker.given else self._manners.ends
+            kept, token = agree(speaker.guess, tail, speaker.said, group, mine.__getitem__, ends)
             end = start + len(speaker.tokens)
             self._owners[end - len(speaker.guess) + kept : end] = _NOBODY
             start = end
-            if self._manners.ends(token, speaker.said):
+            if ends(token, speaker.said):
                 done.append(speaker)
                 continue
             speaker.position += len(speaker.read) + kept
@@ -250,6 +251,22 @@ class Batch:
         for speaker in self._speakers:
             speaker.guess = self._guess(speaker)
         return done
+
+    def _words(self, tails: Sequence[Tensor]) -> list[list[int]]:
+        """For every speaker what follows each of its states (1 + guess, hidden): chosen, or as given."""
+        both = list(zip(self._speakers, tails, strict=True))
+        free = [(speaker, tail) for speaker, tail in both if not speaker.given]
+        places = [(one.question, len(one.said.ids) + ahead) for one, tail in free for ahead in range(len(tail))]
+        logits = self._manners.logits(torch.cat([tail for _, tail in free])) if free else None
+        chosen = iter([] if logits is None else self._manners.choose(logits, places))
+        return [
+            [*speaker.guess, self._dialogue.end_id] if speaker.given else [next(chosen) for _ in tail]
+            for speaker, tail in both
+        ]
+
+    def _over(self, token: int, said: Said) -> bool:
+        """Whether a given answer is over before this token."""
+        return token == self._dialogue.end_id
 
     def _guess(self, speaker: _Speaker) -> list[int]:
         """What a speaker probably says next, no longer than its share; a group that it reaches into is whole."""

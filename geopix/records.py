@@ -215,9 +215,10 @@ def _run_lengths(counts: str) -> list[int]:
 
 def mask_box(mask: Mask) -> Box:
     """The tight box of a non-empty (H, W) bool mask, in pixels; (0, 0, 0, 0) of an empty one."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not columns.size:
         return 0.0, 0.0, 0.0, 0.0
+    rows = np.flatnonzero(mask[:, columns[0] : columns[-1] + 1].any(axis=1))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 

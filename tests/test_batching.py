@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geopix import batching
+from geopix.assistant import QuestionError
 from geopix.batching import Batch, Said, agree
+from geopix.dialogue import Dialogue
+from geopix.records import Turn
 from tests.test_assistant import BOTH, BOX, FOUR, ONE, PLAIN, TWO, listen, natural, picture, same, scripted
+from tests.tiny import tiny_tokenizer
 
 GROUP = [10, 11, 12]
 
@@ -117,6 +121,50 @@ def test_many_speakers_do_not_guess_and_few_do(monkeypatch: pytest.MonkeyPatch) 
     guide.ask_batch([picture()] * 10, ["What?"] * 10, at_once=10)
     assert all(guess == 0 for speakers, guess in widths if speakers > 8)
     assert max(guess for speakers, guess in widths if speakers == 1) > 0
+
+
+def given_words(answer: str, question: str = "Segment them.") -> Turn:
+    return Turn(question, answer, "segment")
+
+
+def test_given_words_are_read_in_one_pass_and_draw_what_they_would_if_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [TWO, FOUR, BOTH, PLAIN, ONE]
+    guide, _ = scripted(*said)
+    images = [picture(seed=number // 3) for number in range(5)]
+    free = guide.ask_batch(images, ["Segment them."] * 5)
+    monkeypatch.setattr(guide, "_choose", lambda *_: pytest.fail("a given answer was chosen"))
+    passes: list[int] = []
+    read = Batch._read
+    monkeypatch.setattr(Batch, "_read", lambda batch: passes.append(len(batch._speakers)) or read(batch))
+    told = dict(guide.ask_each(images, [given_words(answer) for answer in said], at_once=2))
+    for number, answer in enumerate(free):
+        same(answer, told[number])
+    assert sum(passes) == 5
+
+
+def test_given_words_change_no_answer_beside_them_and_share_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = natural(monkeypatch, longest=6)
+    first, second = picture(seed=0), picture(seed=1)
+    alone = guide.ask_batch([first, second], ["Segment the ship.", "Why?"])
+    looked: list[int] = []
+    look = guide._look
+    monkeypatch.setattr(guide, "_look", lambda squares: looked.append(len(squares)) or look(squares))
+    asked = ["Segment the ship.", given_words(FOUR), "Why?", given_words(TWO)]
+    beside = dict(guide.ask_each([first, first, second, second], asked))
+    same(beside[0], alone[0])
+    same(beside[2], alone[1])
+    assert [len(beside[place].instances) for place in (1, 3)] == [4, 2]  # longer than the assistant itself may speak
+    assert sum(looked) == 2
+
+
+def test_given_words_of_a_model_that_marks_no_phrases() -> None:
+    guide, _ = scripted()
+    guide.dialogue = Dialogue(tiny_tokenizer(), 2, 3, guide.dialogue.image_tokens, marks_phrases=False)
+    guide.model.language.image_id = guide.dialogue.image_id
+    [(_, answer)] = guide.ask_each([picture()], [given_words(TWO)])
+    assert [one.phrase for one in answer.instances] == ["the ship", "the bridge on the left"]
+    with pytest.raises(QuestionError, match="empty"):
+        list(guide.ask_each([picture()], [given_words(TWO, " ")]))
 
 
 def test_answers_come_as_soon_as_they_are_there() -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from geopix.evaluate.answers import Given
     from geopix.evaluate.judge import Judge
     from geopix.evaluate.table import Row, Table
-    from geopix.records import Image
+    from geopix.records import Image, Turn
 
 TABLES = {
     2: "a set in numbers", 3: "segmentation of several objects", 4: "answers in words",
@@ -48,6 +48,8 @@ class _Item:
     question: str
     size_hw: tuple[int, int]
     pixels: Callable[[], Image]
+    true: Turn | None = None
+    """The same with the true words, where a table also wants what is drawn once they are given."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class _Asking:
     leak: str
     notes: dict[str, str] = field(default_factory=dict)
     """More lines of the footer; those of what is known only after scoring come with the rows."""
+    drawn: dict[str, Given] = field(default_factory=dict)
+    """What was drawn with the true words given, once it was asked."""
 
 
 def run(
@@ -110,7 +114,7 @@ def run(
             return
         problems: Counter[str] = Counter()
         if predictions is None:
-            answer_of, who = _asked(asking.items, model, device, problems)
+            answer_of, who = _asked(asking, model, device, problems)
         else:
             answer_of, who, problems = _read(asking.items, predictions)
         rows, protocol = asking.rows(answer_of)
@@ -146,18 +150,24 @@ def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
 
     found = probes(data, ("referred", "all", "absent") if number == 3 else ("box",), limit)
     twins, leak = leaks(found.training, found.evaluated)
-    room: Any = segmentation if number == 3 else grounding
+    drawn: dict[str, Given] = {}
 
     def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
-        tally = room.Tally(twins)
+        if number == 8:
+            boxes = grounding.Tally(twins)
+            for probe in found.asked:
+                boxes.add(probe, answer_of(probe.id))
+            return boxes.rows(), grounding.PROTOCOL
+        masks = segmentation.Tally(twins)
         for probe in found.asked:
-            tally.add(probe, answer_of(probe.id))
-        missing = ". TF was not run: no cell of it is filled" if number == 3 else ""
-        return tally.rows(), room.PROTOCOL + missing
+            masks.add(probe, answer_of(probe.id), drawn.get(probe.id))
+        return masks.rows(), segmentation.PROTOCOL
 
-    items = tuple(_Item(one.id, one.question, one.size_hw, one.pixels) for one in found.asked)
+    items = tuple(
+        _Item(one.id, one.question, one.size_hw, one.pixels, one.turn() if one.truth else None) for one in found.asked
+    )
     columns = segmentation.PROTOCOLS if number == 3 else grounding.COLUMNS
-    return _Asking(items, str(found), columns, rows, leak)
+    return _Asking(items, str(found), columns, rows, leak, drawn=drawn)
 
 
 def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -> _Asking:
@@ -181,9 +191,7 @@ def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -
     return _Asking(items, words.told, words.columns, rows, words.leak, notes)
 
 
-def _asked(
-    items: Sequence[_Item], model: str, device: str, problems: Counter[str]
-) -> tuple[Callable[[str], Given], str]:
+def _asked(asking: _Asking, model: str, device: str, problems: Counter[str]) -> tuple[Callable[[str], Given], str]:
     from geopix import assistant
     from geopix.checkpoint.nano import NANO
     from geopix.checkpoint.open import find
@@ -195,11 +203,17 @@ def _asked(
     who = f"{model}, sha256 {_sha256(folder)[:16]}"
     found: dict[str, Given] = {}
     try:
-        with show.counting("asking", len(items)) as moved:
-            for batch in batched(items, 64):
+        with show.counting("asking", len(asking.items)) as moved:
+            for batch in batched(asking.items, 64):
                 pixels = [item.pixels() for item in batch]
-                for place, answer in guide.ask_each(pixels, [item.question for item in batch]):
-                    found[batch[place].id] = given(answer, problems)
+                told = [(place, item.true) for place, item in enumerate(batch) if item.true is not None]
+                images = [*pixels, *(pixels[place] for place, _ in told)]
+                asked = [*(item.question for item in batch), *(turn for _, turn in told)]
+                for place, answer in guide.ask_each(images, asked):
+                    if place < len(batch):
+                        found[batch[place].id] = given(answer, problems)
+                    else:
+                        asking.drawn[batch[told[place - len(batch)][0]].id] = given(answer, problems)
                     moved(len(found))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

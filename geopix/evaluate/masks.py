@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from geopix.evaluate.metrics import Counts
+from geopix.evaluate.metrics import Counts, shared_ious
 from geopix.records import Mask, decode_mask, encode_mask, mask_box, run_lengths
 
 DILATION_RATIO = 0.02
@@ -62,22 +62,72 @@ def shared_pixels(predicted: Stack, true: Stack) -> Counts:
     return np.asarray(np.rint(ious * areas / (1 + ious)), dtype=np.int64)
 
 
+@dataclass(eq=False)
+class Held:
+    """Predicted masks held against the true ones; no mask is drawn twice, however often its boundary is asked for.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+
+    predicted: Stack
+    true: Stack
+
+    def __post_init__(self) -> None:
+        self.shared = shared_pixels(self.predicted, self.true)
+        """Pixels of every pair, (P, T)."""
+        self.ious = shared_ious(self.shared, self.predicted.areas, self.true.areas)
+        """(P, T), in 0..1."""
+        self._edges: dict[tuple[bool, int], Edge] = {}
+
+    def boundary_iou(self, row: int, column: int) -> float:
+        """Of a predicted mask and a true one, in 0..1."""
+        return self._edge(False, row).iou(self._edge(True, column))
+
+    def _edge(self, true: bool, place: int) -> Edge:
+        if (true, place) not in self._edges:
+            drawn = (self.true if true else self.predicted).drawn(place)
+            self._edges[true, place] = edge(drawn, boundary_depth(self.true.size_hw))
+        return self._edges[true, place]
+
+
 def boundary_depth(size_hw: tuple[int, int], ratio: float = DILATION_RATIO) -> int:
     """How many pixels a boundary reaches into a mask of an image of this size; at least 1."""
     return max(1, round(ratio * math.hypot(*size_hw)))
 
 
-def boundary(mask: Mask, depth: int) -> Mask:
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """A mask's boundary: where its box begins in the image, what of the box it covers, and how many pixels it has."""
+
+    left: int
+    top: int
+    inside: Mask
+    pixels: int
+
+    def shared(self, other: Edge) -> int:
+        """Pixels that belong to both."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        ours, theirs = (one.inside[top - one.top :, left - one.left :] for one in (self, other))
+        height, width = min(len(ours), len(theirs)), min(ours.shape[1], theirs.shape[1])
+        return int(np.count_nonzero(ours[:height, :width] & theirs[:height, :width]))
+
+    def iou(self, other: Edge) -> float:
+        """In 0..1; 0 for two empty ones."""
+        shared = self.shared(other)
+        union = self.pixels + other.pixels - shared
+        return shared / union if union else 0.0
+
+
+def edge(mask: Mask, depth: int) -> Edge:
     """The pixels of a mask that are within ``depth`` of what is not the mask, along rows, columns or diagonals.
 
-    What is outside the image is not the mask. (H, W) bool -> (H, W) bool.
+    What is outside the image is not the mask.
     """
     x1, y1, x2, y2 = map(int, mask_box(mask))
     whole = mask[y1:y2, x1:x2]
-    inner = _eroded(_eroded(whole, depth).T, depth).T
-    found = np.zeros_like(mask)
-    found[y1:y2, x1:x2] = whole & ~inner
-    return found
+    inside = whole & ~_eroded(_eroded(whole, depth).T, depth).T
+    return Edge(x1, y1, inside, int(np.count_nonzero(inside)))
 
 
 def boundary_iou(predicted: Mask, true: Mask, ratio: float = DILATION_RATIO) -> float:
@@ -90,13 +140,7 @@ def boundary_iou(predicted: Mask, true: Mask, ratio: float = DILATION_RATIO) -> 
         raise ValueError(f"masks of {predicted.shape} and {true.shape} pixels have no boundaries in common")
     height, width = true.shape
     depth = boundary_depth((height, width), ratio)
-    boxes = [mask_box(mask) for mask in (predicted, true) if mask.any()]
-    if not boxes:
-        return 0.0
-    left, top = (int(min(box[side] for box in boxes)) for side in (0, 1))
-    right, bottom = (int(max(box[side] for box in boxes)) for side in (2, 3))
-    ours, theirs = (boundary(mask[top:bottom, left:right], depth) for mask in (predicted, true))
-    return float(np.count_nonzero(ours & theirs) / np.count_nonzero(ours | theirs))
+    return edge(predicted, depth).iou(edge(true, depth))
 
 
 def _eroded(mask: Mask, depth: int) -> Mask:

@@ -7,9 +7,10 @@ means), so that a resampled image costs one multiplication and two tables can be
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -122,6 +123,39 @@ class Measure:
         function = STATISTICS[self.statistic]
         drawn = [function(sums) for sums in _resampled(self.rows, self.image_keys, draws, seed)]
         return Interval(self.value, *_middle(np.concatenate(drawn)))
+
+
+class Sampled(Protocol):
+    """A question: its id, and the image that the bootstrap draws."""
+
+    @property
+    def id(self) -> str:
+        """Unique in its list."""
+
+    @property
+    def image_key(self) -> str:
+        """Of the whole image."""
+
+
+@dataclass
+class Sums:
+    """Rows of numbers under the names of measures, as questions come in."""
+
+    rows: dict[str, list[tuple[str, str, tuple[float, ...]]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, name: str, probe: Sampled, *numbers: float) -> None:
+        """What a question adds to a measure."""
+        self.rows[name].append((probe.id, probe.image_key, numbers))
+
+    def measure(self, name: str, unit: str = "questions", statistic: str = "ratio") -> Measure | None:
+        """The measure of this name; None where no question had anything to add."""
+        found = self.rows.get(name)
+        if not found:
+            return None
+        ids, keys, numbers = zip(*found, strict=True)
+        rows = np.array(numbers, dtype=np.float64)
+        count = None if unit == "questions" else round(float(rows[:, -1].sum()))
+        return Measure(name, ids, keys, rows, statistic, count, unit)
 
 
 def mean_of(

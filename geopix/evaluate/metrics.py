@@ -102,16 +102,6 @@ def intersections(predicted: Masks, true: Masks) -> Counts:
     return shared
 
 
-def iou_matrix(predicted: Masks, true: Masks) -> Floats:
-    """The IoU in 0..1 of every pair: (P, H, W) and (T, H, W) bool -> (P, T); 0 for a pair of empty masks.
-
-    Raises:
-        ValueError: If the arrays are not bool stacks of masks of one size.
-    """
-    shared = intersections(predicted, true)
-    return shared_ious(shared, _areas(predicted), _areas(true))
-
-
 def match(ious: Floats) -> list[tuple[int, int]]:
     """The one-to-one pairs (predicted, true) of greatest total IoU, in the order of the true masks.
 
@@ -189,12 +179,6 @@ def cumulative_iou(scores: Sequence[QuestionScore]) -> float:
     """
     union = sum(score.union_px for score in scores)
     return sum(score.intersection_px for score in scores) / union if union else float("nan")
-
-
-def precision_at(ious: ArrayLike, thresholds: Sequence[float] = THRESHOLDS) -> dict[float, float]:
-    """P@t: the share of IoUs that reach t (>=, as RMSIN counts). NaN for an empty list."""
-    values = np.asarray(ious, dtype=np.float64)
-    return {t: float(np.mean(values >= t)) if values.size else float("nan") for t in thresholds}
 
 
 def box_iou(predicted: Box, true: Box) -> float:

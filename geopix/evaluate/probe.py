@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -60,16 +61,21 @@ class Probe:
     unique: bool | None = None
 
     def pixels(self) -> Image:
-        """The picture, (H, W, 3) uint8.
+        """The picture, (H, W, 3) uint8; one array for questions in a row about it, so that it is looked at once.
 
         Raises:
             EntryError: If it can't be read, or has another size.
         """
-        return read_image(self.picture, self.size_hw) if isinstance(self.picture, Path) else self.picture
+        return _read(self.picture, self.size_hw) if isinstance(self.picture, Path) else self.picture
 
     def turn(self) -> Turn:
         """The question with the true words."""
         return Turn(self.question, self.answer, "segment", tuple(range(len(self.truth))))
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, size_hw: tuple[int, int]) -> Image:
+    return read_image(path, size_hw)
 
 
 def box_units(box: Box, size_hw: tuple[int, int]) -> Units:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
 from geopix.evaluate.answers import Given
-from geopix.evaluate.masks import Stack, boundary_iou, shared_pixels, stack
-from geopix.evaluate.measures import Measure
-from geopix.evaluate.metrics import THRESHOLDS, Pairing, pairs_of, score_shared, shared_ious
+from geopix.evaluate.masks import Held, Stack, stack
+from geopix.evaluate.measures import Sums
+from geopix.evaluate.metrics import THRESHOLDS, Pairing, pairs_of, score_shared
 from geopix.evaluate.probe import Probe
-from geopix.evaluate.table import Row
+from geopix.evaluate.table import Cell, Row
 
 Protocol: TypeAlias = Literal["AR-H", "AR-O", "TF"]
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("AR-H", "AR-O", "TF")
@@ -25,9 +24,12 @@ PAIRINGS: Final[dict[Protocol, Pairing]] = {"AR-H": "best", "AR-O": "order", "TF
 PROTOCOL: Final = (
     "masks at the image's own size. AR-H (the headline): the system writes its answer itself; its masks are paired "
     "with the true ones for the greatest total IoU, and a missing or extra mask counts as zero. AR-O: paired in the "
-    "order spoken; the last mask stands in for missing ones, extra ones are not counted. TF: the true words are given, "
-    "so the number of masks is right. In percent, with the 95 % interval of 2,000 draws of images"
+    "order spoken; the last mask stands in for missing ones, extra ones are not counted. TF: the true words are given "
+    "(so the number of masks is right, and phrases name their classes), each mask is held against the one its words "
+    "are about. In percent, with the 95 % interval of 2,000 draws of images"
 )
+NOT_GIVEN: Final = "not given"
+"""In TF's place, where nobody drew with the true words given: other systems' answers."""
 SIZES: Final = (
     ("theta below 0.1 %", 0.001),
     ("theta 0.1 to 1 %", 0.01),
@@ -37,27 +39,6 @@ SIZES: Final = (
 """Bins of the share of its image that an object covers (Fig. 4), each with its upper edge, which is not in it."""
 BINS: Final = 10
 """Of the predicted IoU, for calibration; the last one holds 1."""
-
-
-@dataclass
-class Sums:
-    """Rows of numbers under the names of measures, as questions come in."""
-
-    rows: dict[str, list[tuple[str, str, tuple[float, ...]]]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, name: str, probe: Probe, *numbers: float) -> None:
-        """What a question adds to a measure."""
-        self.rows[name].append((probe.id, probe.image_key, numbers))
-
-    def measure(self, name: str, unit: str = "questions", statistic: str = "ratio") -> Measure | None:
-        """The measure of this name; None where no question had anything to add."""
-        found = self.rows.get(name)
-        if not found:
-            return None
-        ids, keys, numbers = zip(*found, strict=True)
-        rows = np.array(numbers, dtype=np.float64)
-        count = None if unit == "questions" else round(float(rows[:, -1].sum()))
-        return Measure(name, ids, keys, rows, statistic, count, unit)
 
 
 class Tally:
@@ -94,10 +75,11 @@ class Tally:
         free.add("present objects refused", probe, float(not answer.masks), 1.0)
         free.add("number of masks right", probe, float(len(answer.masks) == len(probe.truth)), 1.0)
         free.add("extra masks", probe, max(0, len(answer.masks) - len(probe.truth)), len(answer.masks))
-        _Scored("AR-H", predicted, true).add(probe, free, self.twins, answer.scores)
-        _Scored("AR-O", predicted, true).add(probe, self.sums["AR-O"], self.twins)
+        held = Held(predicted, true)
+        _add("AR-H", held, probe, free, self.twins, answer.scores)
+        _add("AR-O", held, probe, self.sums["AR-O"], self.twins)
         if told is not None:
-            _Scored("TF", stack(told.masks, probe.size_hw), true).add(probe, self.sums["TF"], self.twins)
+            _add("TF", Held(stack(told.masks, probe.size_hw), true), probe, self.sums["TF"], self.twins)
 
     def rows(self) -> tuple[Row, ...]:
         """The table's rows, a cell for each of `PROTOCOLS`; a number nobody could add to is left out."""
@@ -122,60 +104,59 @@ class Tally:
             ("ECE of the predicted IoU, against the IoU", "masks", "ece"),
             ("ECE of the predicted IoU, against IoU ≥ 0.5", "masks", "ece"),
         ]
-        made = (
-            Row(name, tuple(self.sums[one].measure(name, unit, how) for one in PROTOCOLS)) for name, unit, how in names
-        )
+        made = (Row(name, self._cells(name, unit, how)) for name, unit, how in names)
         return tuple(row for row in made if any(cell is not None for cell in row.cells))
+
+    def _cells(self, name: str, unit: str, statistic: str) -> tuple[Cell, ...]:
+        free, order, told = (self.sums[one].measure(name, unit, statistic) for one in PROTOCOLS)
+        return free, order, NOT_GIVEN if told is None and order is not None else told
 
     def _named(self, start: str) -> list[str]:
         return sorted({name for sums in self.sums.values() for name in sums.rows if name.startswith(start)})
 
 
-@dataclass
-class _Scored:
-    """One question's masks by one protocol."""
+def _add(
+    protocol: Protocol,
+    held: Held,
+    probe: Probe,
+    sums: Sums,
+    twins: frozenset[str],
+    scores: Sequence[float | None] = (),
+) -> None:
+    """What a question adds to all numbers of a protocol."""
+    pairing, true = PAIRINGS[protocol], held.true
+    score, pairs = score_shared(held.shared, held.predicted.areas, true.areas, pairing), pairs_of(held.ious, pairing)
+    values = np.array(score.ious)
+    n = float(len(values))
+    sums.add("mIoU, mean over masks", probe, float(values.sum()), n)
+    sums.add("mIoU, mean over questions", probe, score.mean_iou, 1.0)
+    part = "referred objects" if probe.kind == "referred" else "all of a class"
+    sums.add(f"mIoU over questions, {part}", probe, score.mean_iou, 1.0)
+    sums.add("cIoU", probe, score.intersection_px, score.union_px)
+    if probe.image_key not in twins and twins:
+        sums.add("mIoU over masks, without twins of training images", probe, float(values.sum()), n)
+    for t in THRESHOLDS:
+        sums.add(f"P@{t}, IoU ≥ {t}", probe, float((values >= t).sum()), n)
+        sums.add(f"P@{t}, IoU > {t}", probe, float((values > t).sum()), n)
+    sums.add("boundary IoU", probe, sum(held.boundary_iou(*pair) for pair in pairs), n)
+    for start, labels in (("IoU of ", [one.class_name for one in probe.truth]), ("IoU, ", _sizes(true))):
+        found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for label in labels:
+            found[label][1] += 1
+        for row, column in pairs:
+            found[labels[column]][0] += float(held.ious[row, column])
+        for label, (total, count) in sorted(found.items()):
+            sums.add(f"{start}{label}", probe, total, count)
+    if protocol == "AR-H":
+        sums.add("mIoU with absent objects, nothing meant and nothing said is 1", probe, score.mean_iou, 1.0)
+        sums.add("mIoU with absent objects, nothing meant and nothing said is 0", probe, score.mean_iou, 1.0)
+        came = dict.fromkeys(range(len(scores)), 0.0) | {row: float(held.ious[row, column]) for row, column in pairs}
+        _calibrate(probe, sums, [(said, came[row]) for row, said in enumerate(scores) if said is not None])
 
-    protocol: Protocol
-    predicted: Stack
-    true: Stack
 
-    def add(self, probe: Probe, sums: Sums, twins: frozenset[str], scores: Sequence[float | None] = ()) -> None:
-        shared = shared_pixels(self.predicted, self.true)
-        ious = shared_ious(shared, self.predicted.areas, self.true.areas)
-        pairing = PAIRINGS[self.protocol]
-        score, pairs = score_shared(shared, self.predicted.areas, self.true.areas, pairing), pairs_of(ious, pairing)
-        values = np.array(score.ious)
-        n = float(len(values))
-        sums.add("mIoU, mean over masks", probe, float(values.sum()), n)
-        sums.add("mIoU, mean over questions", probe, score.mean_iou, 1.0)
-        part = "referred objects" if probe.kind == "referred" else "all of a class"
-        sums.add(f"mIoU over questions, {part}", probe, score.mean_iou, 1.0)
-        sums.add("cIoU", probe, score.intersection_px, score.union_px)
-        if probe.image_key not in twins and twins:
-            sums.add("mIoU over masks, without twins of training images", probe, float(values.sum()), n)
-        for t in THRESHOLDS:
-            sums.add(f"P@{t}, IoU ≥ {t}", probe, float((values >= t).sum()), n)
-            sums.add(f"P@{t}, IoU > {t}", probe, float((values > t).sum()), n)
-        drawn = {row: self.predicted.drawn(row) for row, _ in pairs}
-        outlines = sum(boundary_iou(drawn[row], self.true.drawn(column)) for row, column in pairs)
-        sums.add("boundary IoU", probe, outlines, n)
-        for start, labels in (("IoU of ", [one.class_name for one in probe.truth]), ("IoU, ", self._sizes())):
-            found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-            for label in labels:
-                found[label][1] += 1
-            for row, column in pairs:
-                found[labels[column]][0] += float(ious[row, column])
-            for label, (total, count) in sorted(found.items()):
-                sums.add(f"{start}{label}", probe, total, count)
-        if self.protocol == "AR-H":
-            sums.add("mIoU with absent objects, nothing meant and nothing said is 1", probe, score.mean_iou, 1.0)
-            sums.add("mIoU with absent objects, nothing meant and nothing said is 0", probe, score.mean_iou, 1.0)
-            came = dict.fromkeys(range(len(scores)), 0.0) | {row: float(ious[row, column]) for row, column in pairs}
-            _calibrate(probe, sums, [(said, came[row]) for row, said in enumerate(scores) if said is not None])
-
-    def _sizes(self) -> list[str]:
-        height, width = self.true.size_hw
-        return [next(name for name, edge in SIZES if area / (height * width) < edge) for area in self.true.areas]
+def _sizes(true: Stack) -> list[str]:
+    height, width = true.size_hw
+    return [next(name for name, edge in SIZES if area / (height * width) < edge) for area in true.areas]
 
 
 def _calibrate(probe: Probe, sums: Sums, pairs: Sequence[tuple[float, float]]) -> None:

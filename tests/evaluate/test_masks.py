@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from geopix.evaluate.masks import boundary, boundary_depth, boundary_iou, shared_pixels, stack
+from geopix.evaluate.answers import Given
+from geopix.evaluate.masks import Held, boundary_depth, boundary_iou, edge, shared_pixels, stack
 from geopix.evaluate.metrics import intersections, score_question, score_shared
+from geopix.evaluate.probe import Probe, Truth
+from geopix.evaluate.segmentation import Tally
 from geopix.records import Mask, encode_mask
 
 
@@ -60,6 +66,15 @@ def test_masks_of_another_size_are_refused() -> None:
         shared_pixels(stack([[0, 4]], (2, 2)), stack([[0, 6]], (2, 3)))
 
 
+def boundary(mask: Mask, depth: int) -> Mask:
+    """An edge drawn in its image."""
+    found, one = np.zeros_like(mask), edge(mask, depth)
+    height, width = one.inside.shape
+    found[one.top : one.top + height, one.left : one.left + width] = one.inside
+    assert found.sum() == one.pixels
+    return found
+
+
 def test_boundary_by_hand() -> None:
     mask = np.zeros((7, 7), np.bool_)
     mask[1:6, 1:6] = True  # 25 pixels; a depth of 1 leaves the inner 9
@@ -99,3 +114,30 @@ def test_boundary_iou_is_that_of_whole_images(masks: Mask) -> None:
     union = (ours | theirs).sum()
     expected = (ours & theirs).sum() / union if union else 0.0
     assert boundary_iou(masks[0], masks[1]) == pytest.approx(float(expected))
+
+
+@given(some, some)
+def test_boundaries_of_pairs_are_those_of_the_drawn_masks(predicted: Mask, true: Mask) -> None:
+    held = Held(stack(_stack(predicted), (5, 7)), stack(_stack(true), (5, 7)))
+    for row, ours in enumerate(predicted):
+        for column, theirs in enumerate(true):
+            assert held.boundary_iou(row, column) == boundary_iou(ours, theirs)
+
+
+def test_scoring_holds_the_masks_of_one_question_at_a_time() -> None:
+    side, each, questions = 300, 2, 24
+    rough = np.random.default_rng(0).integers(0, side // 2, (questions, each, side))
+    asked = []
+    for number, heights in enumerate(rough):
+        masks = np.arange(side) < heights[..., None]
+        asked.append((number, _stack(masks), _stack(np.roll(masks, 9, axis=2))))
+    tally = Tally()
+    tracemalloc.start()
+    for number, true, predicted in asked:
+        truth = tuple(Truth("ship", one) for one in true)
+        probe = Probe(str(number), "image", "all", "", (side, side), Path("none"), truth=truth)
+        tally.add(probe, Given("", predicted, (None, None)))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 10 * side * side  # of 48 pairs, 90 kB a mask
+    assert peak < kept + 20 * side * side

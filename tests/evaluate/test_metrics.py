@@ -16,13 +16,13 @@ from geopix.evaluate.metrics import (
     box_iou,
     cumulative_iou,
     cumulative_iou_of,
-    iou_matrix,
+    intersections,
     match,
     mean_iou,
     paired_difference,
     pooled_ious,
-    precision_at,
     score_question,
+    shared_ious,
 )
 
 
@@ -35,14 +35,16 @@ def none(width: int) -> Masks:
     return np.zeros((0, 1, width), dtype=np.bool_)
 
 
-def test_iou_matrix_by_hand() -> None:
-    ious = iou_matrix(stack("##..", "..##", "...."), stack("###.", "...."))
+def test_shared_pixels_and_ious_by_hand() -> None:
+    shared = intersections(stack("##..", "..##", "...."), stack("###.", "...."))
+    assert shared.tolist() == [[2, 0], [1, 0], [0, 0]]
+    ious = shared_ious(shared, np.array([2, 2, 0]), np.array([3, 0]))
     assert ious == pytest.approx(np.array([[2 / 3, 0], [1 / 4, 0], [0, 0]]))
 
 
-def test_iou_matrix_of_no_masks_has_no_cells() -> None:
-    assert iou_matrix(none(4), stack("##..")).shape == (0, 1)
-    assert iou_matrix(stack("##.."), none(4)).shape == (1, 0)
+def test_no_masks_share_nothing() -> None:
+    assert intersections(none(4), stack("##..")).shape == (0, 1)
+    assert intersections(stack("##.."), none(4)).shape == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_iou_matrix_of_no_masks_has_no_cells() -> None:
 )
 def test_masks_of_another_kind_are_refused(predicted: Masks, true: Masks) -> None:
     with pytest.raises(ValueError, match="masks"):
-        iou_matrix(predicted, true)
+        intersections(predicted, true)
 
 
 def test_matching_is_optimal_where_greedy_is_not() -> None:
@@ -102,10 +104,6 @@ def test_the_mean_over_questions_differs_from_the_mean_over_masks() -> None:
     assert pooled_ious([one, two]).tolist() == [1.0, 0.0, 0.0, 0.0]
     assert cumulative_iou([one, two]) == pytest.approx(2 / 5)
     assert cumulative_iou_of(np.array([[2.0, 2.0], [0.0, 3.0]])) == pytest.approx(2 / 5)
-
-
-def test_precision_counts_an_iou_on_the_threshold() -> None:
-    assert precision_at([0.5, 0.49, 0.9], (0.5, 0.9)) == pytest.approx({0.5: 2 / 3, 0.9: 1 / 3})
 
 
 @pytest.mark.parametrize(

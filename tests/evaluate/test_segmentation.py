@@ -45,6 +45,29 @@ def test_perfect_masks_give_one_in_any_order_by_ar_h_and_not_by_ar_o() -> None:
         assert _values(*TWO[::-1])[name][1] == 0.0
 
 
+def test_an_iou_on_the_threshold_counts_by_one_of_the_two_signs() -> None:
+    twice = np.zeros((20, 20), dtype=np.bool_)
+    twice[:5, :10] = True  # the first square and as much again
+    found = _values(str(encode_mask(twice)["counts"]), TWO[1])
+    assert found["P@0.5, IoU ≥ 0.5"][0] == 1.0
+    assert found["P@0.5, IoU > 0.5"][0] == 0.5
+    assert found["P@0.6, IoU ≥ 0.6"][0] == 0.5
+
+
+def test_given_words_have_their_own_masks_and_only_where_there_are_any() -> None:
+    tally = Tally()
+    tally.add(PROBE, Given(), Given("", TWO[::-1], (None, None)))
+    cells = {row.name: row.cells for row in tally.rows()}
+    free, _, told = cells["mIoU, mean over masks"]
+    assert isinstance(free, Measure)
+    assert isinstance(told, Measure)
+    assert (free.value, told.value) == (0.0, 0.0)  # each is held against the one that its words are about
+    assert cells["number of masks right"][2] is None
+    tally = Tally()
+    tally.add(PROBE, Given("", TWO, (None, None)))
+    assert {row.cells[2] for row in tally.rows()} == {"not given", None}
+
+
 def test_an_extra_mask_lowers_ar_h_and_is_forgiven_by_ar_o() -> None:
     found = _values(*TWO, _square(15))
     assert found["mIoU, mean over masks"][:2] == pytest.approx((2 / 3, 1.0))

@@ -2,14 +2,14 @@
 # The whole of geopix-nano, in order: its stages, the evaluation, the learning curve. Stopped? Run it again.
 #   runs/nano.sh DATA RUNS
 #   runs/nano.sh DATA RUNS two-stages
-# DATA holds nwpu_vhr10 (annotations.json, split.json, images), sen2ships and ucm; docs/model_card_nano.md says where
-# they come from. RUNS takes features, checkpoints, metrics and the report: some 11 GB.
-# The second trains the paper's two stages after those of the mask side: DATA holds gdit_airport and aid_rsicd too, and
-# the model goes to RUNS/nano, so that the embedded one stays as it is.
+# DATA holds nwpu_vhr10 (annotations.json, split.json, images), sen2ships, ucm, gdit_airport and aid_rsicd;
+# docs/model_card_nano.md says where they come from. RUNS takes features, checkpoints, metrics and the report: some 11 GB.
+# The second trains the paper's two stages after those of the mask side; the model goes to RUNS/nano, so that the
+# embedded one stays as it is.
 # Once before: make setup
 set -euo pipefail
 if [ $# -lt 2 ] || [ $# -gt 3 ] || [ ! -d "$1" ] || [ "${3:-two-stages}" != two-stages ]; then
-  echo "usage: runs/nano.sh DATA RUNS [two-stages], where DATA is the folder that holds nwpu_vhr10, sen2ships and ucm" >&2
+  echo "usage: runs/nano.sh DATA RUNS [two-stages], where DATA is the folder that holds nwpu_vhr10, sen2ships, ucm, ..." >&2
   exit 2
 fi
 data=$(realpath "$1")
@@ -23,7 +23,7 @@ stages=(nano_relations nano_point nano_search nano_mask nano_words)
 if [ $# -eq 3 ]; then
   stages+=(nano_stage1) last=nano_stage2 export="$runs/nano" model="$runs/nano"
 else
-  stages+=(nano_joint) last=nano_finish export=geopix/weights/nano model=nano
+  stages+=(nano_joint nano_finish nano_talk nano_last) last=nano_scenes export=geopix/weights/nano model=nano
 fi
 for stage in "${stages[@]}"; do
   "$bin/geopix" train "configs/$stage.yaml" --data "$data" --runs "$runs"

@@ -96,7 +96,7 @@ def _of_set(folder: Path, vqa: bool, watch: Watch) -> Sheet:
         image = reader.images / entry.image
         if image_size(image) != entry.size_hw:
             raise EntryError("image of another size", entry.key)
-        answers = (text(answer),) if vqa else tuple(map(text, entry.captions))
+        answers = (text(text(answer).rstrip(" .")),) if vqa else tuple(map(text, entry.captions))
         kind = "of no kind that the set tells" if vqa else "caption"
         return Asked(f"{entry.key}/{number}", entry.key, image, kind, text(question), answers)
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property, lru_cache
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from geopix.evaluate.metrics import DRAWS, Floats, Interval
 
+UInt16: TypeAlias = NDArray[np.uint16]
 _DRAWS_AT_ONCE = 200
+_MOST_KEPT = 40_000_000
+"""Images times draws that are kept from one number to the next, two bytes each."""
 
 
 class MeasureError(ValueError):
@@ -118,6 +122,13 @@ class Measure:
 
     def interval(self, draws: int = DRAWS, seed: int = 0) -> Interval:
         """The number with its percentile 95 % interval, resampling images; NaN throughout without samples."""
+        return self._interval if (draws, seed) == (DRAWS, 0) else self._drawn(draws, seed)
+
+    @cached_property
+    def _interval(self) -> Interval:
+        return self._drawn(DRAWS, 0)  # every form of a table shows it
+
+    def _drawn(self, draws: int, seed: int) -> Interval:
         if not len(self.rows):
             return Interval(math.nan, math.nan, math.nan)
         function = STATISTICS[self.statistic]
@@ -229,11 +240,24 @@ def _resampled(rows: Floats, image_keys: Sequence[str], draws: int, seed: int) -
     members = np.array([clusters.setdefault(key, len(clusters)) for key in image_keys])
     sums = np.zeros((len(clusters), rows.shape[1]))
     np.add.at(sums, members, rows)
-    random, n = np.random.default_rng(seed), len(clusters)
+    n = len(clusters)
+    for drawn in _kept_draws(n, draws, seed) if n * draws <= _MOST_KEPT else _draws(n, draws, seed):
+        yield drawn.astype(np.float64) @ sums
+
+
+def _draws(n: int, draws: int, seed: int) -> Iterator[UInt16]:
+    """(some draws, n) how often each image is drawn."""
+    random = np.random.default_rng(seed)
     for start in range(0, draws, _DRAWS_AT_ONCE):
         size = min(_DRAWS_AT_ONCE, draws - start)
         picked = random.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(picked.ravel(), minlength=size * n).reshape(size, n).astype(np.float64) @ sums
+        yield np.bincount(picked.ravel(), minlength=size * n).reshape(size, n).astype(np.uint16)
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(n: int, draws: int, seed: int) -> tuple[UInt16, ...]:
+    """The same, for the next number about as many images: the cells of a row have one set of draws."""
+    return tuple(_draws(n, draws, seed))
 
 
 def _middle(drawn: Floats) -> tuple[float, float]:
@@ -265,7 +289,7 @@ def to_json(measure: Measure, samples: list[dict[str, Any]]) -> dict[str, Any]:
         "high": _number(interval.high),
         "statistic": measure.statistic,
         "samples": samples.index(told),
-        "rows": [[round(float(number), 9) for number in row] for row in measure.rows],
+        "rows": measure.rows.round(9).tolist(),
     }
 
 

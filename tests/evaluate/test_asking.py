@@ -52,7 +52,7 @@ def test_a_set_is_asked_what_came_with_its_evaluation_images(tmp_path: Path) -> 
         "asked/question 1",
         "asked",
         "Is there a road?",
-        ("No.",),
+        ("No",),
     )
     assert questions.whole.left_out == {"text with a mark of the dialogue": 1}
     assert questions.kinds == ()

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from geopix.evaluate import measures
 from geopix.evaluate.measures import Measure, MeasureError, bleu, difference, ece, from_json, macro_of, mean_of, to_json
+from geopix.evaluate.metrics import bootstrap
 
 
 def test_micro_and_macro_differ_where_groups_do() -> None:
@@ -24,6 +26,17 @@ def test_the_interval_covers_a_known_mean_about_95_percent_of_the_time() -> None
         interval = mean_of("m", list(map(str, range(120))), keys, image).interval(draws=300, seed=trial)
         inside += interval.low <= 0.5 <= interval.high
     assert 0.89 <= inside / 200 <= 0.99
+
+
+def test_kept_draws_are_those_of_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, values = [str(place // 3) for place in range(60)], np.random.default_rng(2).normal(size=60)
+    expected = bootstrap(values[:, None], keys, lambda rows: float(rows[:, 0].mean()))
+    for most in (measures._MOST_KEPT, 0):
+        monkeypatch.setattr(measures, "_MOST_KEPT", most)
+        found = mean_of("m", list(map(str, range(60))), keys, values)
+        for interval in (found.interval(), found.interval()):
+            assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert found.interval(seed=1).low != found.interval().low
 
 
 def test_a_difference_is_paired_by_id_and_a_table_with_itself_differs_by_nothing() -> None:

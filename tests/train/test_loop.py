@@ -211,8 +211,19 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(tmp_path: Path, monkeypa
     equal(resumed.model, whole.model)
 
 
-def test_a_model_in_shards_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    sharded = SimpleNamespace(distributed_type=DistributedType.FSDP)
-    monkeypatch.setattr(together, "Accelerator", lambda **_: sharded)
-    with pytest.raises(ValueError, match="the launch asks for FSDP, and every process trains a whole model here"):
+def test_a_launch_that_shards_in_another_way_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = SimpleNamespace(distributed_type=DistributedType.DEEPSPEED, num_processes=2)
+    monkeypatch.setattr(together, "Accelerator", lambda **_: launched)
+    with pytest.raises(ValueError, match=r"the launch asks for DEEPSPEED, .* configs/accelerate/fsdp2.yaml"):
+        together.accelerator()
+    launched.distributed_type = DistributedType.FSDP
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    assert together.accelerator() is launched
+    monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
+    with pytest.raises(ValueError, match="say fsdp_version: 2 and fsdp_offload_params: false"):
+        together.accelerator()
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    monkeypatch.delenv("FSDP_OFFLOAD_PARAMS")
+    with pytest.raises(ValueError, match="asks for FSDP's first version"):
         together.accelerator()

@@ -34,8 +34,9 @@ from geopix.data import statistics
 from geopix.data.assembly.recipe import Recipe
 from geopix.data.assembly.run import build
 from geopix.data.describe import describe
-from geopix.data.entries import ENTRIES, About, Annotated, Entry, SetReader, SetWriter
+from geopix.data.entries import ENTRIES, About, Annotated, Entry, SetReader
 from geopix.data.importing import Wish, import_set
+from geopix.data.writing import SetWriter
 from geopix.records import Instance
 
 SIDE, SEED = 800, 20250

@@ -31,9 +31,11 @@ from torch.nn import functional
 
 from geopix import checkpoint
 from geopix.model.attention import Attention
-from geopix.model.mask_predictor import LARGEST_LOGIT, MaskDecoder, MaskPredictor, in_pieces
+from geopix.model.mask_decoder import LARGEST_LOGIT, MaskDecoder
+from geopix.model.mask_predictor import MaskPredictor, in_pieces
 from geopix.model.memory import Bank, FoldedMemory, FoldingFusion, FoldingMemory
 from geopix.model.projectors import ScaleProjector
+from geopix.train.costs import matmul_rate
 
 CHANNELS, PATCHES, HIDDEN, WIDTH, SIDE, SCALES, CLASSES = 1024, 576, 4096, 256, 32, 2, 76
 CAPACITY, MEMORY_WIDTH, MEMORY_SIDE = 64, 64, 32
@@ -168,17 +170,6 @@ def check() -> float:
         return float((path(*given) - expected).abs().max())
 
 
-def matmul_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations a second that this machine's matrix products reach."""
-    left, right = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype)
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        left @ right
-        seconds.append(time.perf_counter() - started)
-    return 2 * 2048**3 / min(seconds)
-
-
 def operations(n_targets: int) -> int:
     """Operations in matrix products and convolutions of our variant, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -202,7 +193,8 @@ def measure(targets: Sequence[int], rounds: int, threads: int, predicted: bool) 
         workers[-1].start()
         pipes[variant] = ours
     rows = []
-    rates = {"float32": matmul_rate(torch.float32)} | ({"bfloat16": matmul_rate(torch.bfloat16)} if fast else {})
+    dtypes = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if fast else {})
+    rates = {name: matmul_rate(torch.device("cpu"), dtype) for name, dtype in dtypes.items()}
     for n_targets in targets:
         seconds: dict[Variant, list[float]] = {variant: [] for variant in variants}
         peaks: dict[Variant, int] = {}

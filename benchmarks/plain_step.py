@@ -19,7 +19,7 @@ from geopix.losses import CellFacts, iou_loss, mask_iou, mask_loss, pointer_loss
 from geopix.model.attention import Attention, repeated
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import branching
-from geopix.model.mask_predictor import MaskDecoder
+from geopix.model.mask_decoder import MaskDecoder
 from geopix.train.batches import Batch
 from geopix.train.step import step_losses
 
@@ -27,12 +27,11 @@ from geopix.train.step import step_losses
 @dataclass(frozen=True)
 class Levers:
     """What is done better than plainly: features kept, logits at answers alone, dialogues that share their image,
-    batches by length, the mask path's shortcuts."""
+    the mask path's shortcuts."""
 
     cached: bool = False
     answers: bool = False
     shared: bool = False
-    bucketed: bool = False
     masks: bool = False
 
 

@@ -40,7 +40,7 @@ from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
 from geopix.model.memory import Bank
 from geopix.train.batches import Batch, Sampler
-from geopix.train.bucketing import by_length, padding
+from geopix.train.costs import matmul_rate
 from geopix.train.features import FeatureStore
 from geopix.train.madeup import MadeUpStore
 from geopix.train.optimizer import MasterAdamW
@@ -55,8 +55,7 @@ LADDER = {
     "+ cached features": Levers(cached=True),
     "+ logits at answers only": Levers(cached=True, answers=True),
     "+ the mask path": Levers(cached=True, answers=True, masks=True),
-    "+ dialogues share an image": Levers(cached=True, answers=True, masks=True, shared=True),
-    "+ batches by length (ours)": Levers(cached=True, answers=True, masks=True, shared=True, bucketed=True),
+    "+ dialogues share an image (ours)": Levers(cached=True, answers=True, masks=True, shared=True),
 }
 
 
@@ -123,7 +122,7 @@ def steps(
     optimizer = MasterAdamW(named, {name: 1e-6 for name, _ in named}, stage.betas, 0.0, row_wise=banks)
 
     def take(levers: Levers) -> None:
-        for rows in batches_of(pool, size, levers):
+        for rows in batches_of(pool, size):
             losses = losses_of(model, rows_of(pool, rows), pixels[rows], stage, levers, end_id)
             total_loss(losses, stage).backward()
             optimizer.step(1.0, stage.clip)
@@ -131,12 +130,16 @@ def steps(
     return take
 
 
-def batches_of(pool: Batch, size: int, levers: Levers) -> list[list[int]]:
+def batches_of(pool: Batch, size: int) -> list[list[int]]:
     """Which images go together."""
-    if levers.bucketed:
-        return by_length(lengths_of(pool), size)
     every = list(range(len(pool.features)))
     return [every[start : start + size] for start in every[::size]]
+
+
+def padding(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+    """The share of all places in batches, each as long as its longest sequence, that nothing stands in."""
+    places = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+    return 1 - sum(lengths[row] for batch in batches for row in batch) / places
 
 
 def clock(device: torch.device) -> float:
@@ -145,17 +148,6 @@ def clock(device: torch.device) -> float:
         return time.process_time()
     torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second that matrix products reach by the same clock, the best of five."""
-    left, right = (torch.randn(1536, 1536, device=device).to(dtype) for _ in range(2))
-    seconds = []
-    for _ in range(5):
-        started = clock(device)
-        left @ right
-        seconds.append(clock(device) - started)
-    return 2 * 1536**3 / min(seconds)
 
 
 def measure(
@@ -176,7 +168,7 @@ def measure(
         model.zero_grad(set_to_none=True)
         operations[name] = int(counts.get_total_flops())
         print(f"{name}: counted", file=sys.stderr)
-    rates = [matmul_rate(device, model.dtype)]
+    rates = [matmul_rate(device, model.dtype, clock=lambda: clock(device))]
     seconds: dict[str, list[float]] = {name: [] for name in LADDER}
     for turn in range(rounds):
         for name in list(LADDER)[:: 1 if turn % 2 == 0 else -1]:
@@ -184,7 +176,7 @@ def measure(
             take(LADDER[name])
             seconds[name].append(clock(device) - started)
             print(f"round {turn + 1}, {name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
-    rates.append(matmul_rate(device, model.dtype))
+    rates.append(matmul_rate(device, model.dtype, clock=lambda: clock(device)))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     asked = pool_size * dialogues
     first = lengths_of(warm)[0]
@@ -206,8 +198,7 @@ def measure(
         "dialogues_an_image": dialogues,
         "padding": {
             "one by one": padding(*_alone(pool, images, dialogue.end_id)),
-            "shared": padding(lengths_of(pool), batches_of(pool, images, Levers())),
-            "shared, by length": padding(lengths_of(pool), batches_of(pool, images, Levers(bucketed=True))),
+            "shared": padding(lengths_of(pool), batches_of(pool, images)),
         },
         "matmul_rate": max(rates),
         "rounds": rounds,
@@ -222,16 +213,15 @@ def measure(
 def _alone(pool: Batch, size: int, end_id: int) -> tuple[list[int], list[list[int]]]:
     """Lengths of sequences of one question, and which of them the plain way puts together."""
     apart, images = one_by_one(pool, end_id)
-    groups = batches_of(pool, size, Levers())
+    groups = batches_of(pool, size)
     return lengths_of(apart), [[row for row, image in enumerate(images) if image in group] for group in groups]
 
 
 def _longer(pool: Batch, first: int, size: int, name: str, end_id: int) -> float:
     """How many times the places of the pool's first image, whose operations were counted, all steps have."""
-    levers = LADDER[name]
-    if levers.shared:
+    if LADDER[name].shared:
         lengths = lengths_of(pool)
-        return sum(len(group) * max(lengths[row] for row in group) for group in batches_of(pool, size, levers)) / first
+        return sum(len(group) * max(lengths[row] for row in group) for group in batches_of(pool, size)) / first
     lengths, groups = _alone(pool, size, end_id)
     alone = lengths_of(one_by_one(rows_of(pool, [0]), end_id)[0])
     return sum(len(group) * max(lengths[row] for row in group) for group in groups) / (len(alone) * max(alone))
@@ -245,9 +235,9 @@ def table(found: dict[str, Any], command: str) -> str:
         f"{found['questions']} questions about {found['images']} images, {found['images_a_step']} a step, "
         f"{found['rounds']} rounds"
     )
-    head = f"{'':30}{'seconds':>9}{'questions/s':>13}{'faster':>9}{'share of matmul rate':>22}"
+    head = f"{'':34}{'seconds':>9}{'questions/s':>13}{'faster':>9}{'share of matmul rate':>22}"
     rows = [
-        f"{name:30}{row['seconds']:9.1f}{row['questions_per_s']:13.2f}{row['faster']:8.2f}x"
+        f"{name:34}{row['seconds']:9.1f}{row['questions_per_s']:13.2f}{row['faster']:8.2f}x"
         f"{row['share_of_matmul_rate']:22.0%}"
         for name, row in found["rows"].items()
     ]

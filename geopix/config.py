@@ -164,6 +164,11 @@ class Stage(Checked):
         """Micro-batches in a step, on all devices together; number k of step s is s times this + k."""
         return max(1, self.global_batch // self.questions_at_once)
 
+    def rate_of(self, name: str) -> float:
+        """The learning rate of a parameter: the multiple of the longest prefix in `part_rates` that fits its name."""
+        fitting = [prefix for prefix in self.part_rates if name.startswith(prefix)]
+        return self.learning_rate * (self.part_rates[max(fitting, key=len)] if fitting else 1.0)
+
     def in_steps(self, images: int) -> Stage:
         """The same stage told in steps, where it is told in epochs.
 

@@ -143,7 +143,13 @@ class Dialogue:
         self.new_ids: tuple[int, ...] = tuple(ids.values())
 
     def encode(self, turns: Sequence[Turn], with_image: bool = True) -> Encoded:
-        """A whole dialogue, answers included, for training."""
+        """A whole dialogue, answers included, for training.
+
+        Raises:
+            ValueError: If something follows an answer of which only the beginning is known.
+        """
+        if any(turn.begun for turn in turns[:-1]):
+            raise ValueError("an answer that is only begun must be the last of its dialogue")
         ids: list[int] = []
         answers: list[bool] = []
         groups: list[int] = []
@@ -155,8 +161,9 @@ class Dialogue:
             groups += [len(ids) + place for place, token in enumerate(said) if token == self.group_ids[0]]
             ids += said
             answers += [True] * len(said)
-            ids.append(self.end_id)
-            answers.append(True)
+            if not turn.begun:
+                ids.append(self.end_id)
+                answers.append(True)
         return Encoded(ids, answers, groups)
 
     def question(self, question: str, first: bool, with_image: bool = True) -> list[int]:

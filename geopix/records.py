@@ -70,12 +70,14 @@ class Turn:
         answer: What the assistant says; every mask is marked "<p>the airplane[SEG]", every box in text.
         task: Which of the paper's tasks it exercises.
         targets: Indices of the sample's instances, one for every "[SEG]" of the answer, in order.
+        begun: Whether the answer is only how it begins, nobody knowing the rest; the last of its dialogue.
     """
 
     question: str
     answer: str
     task: Literal["segment", "refer", "vqa", "caption"] = "vqa"
     targets: tuple[int, ...] = ()
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +92,8 @@ class Sample:
         turns: Questions with answers that came with the source.
         split: The part of the source it belongs to.
         complete: True where every object of the source's classes is annotated, so absence may be asked about.
+        there: Classes that are to be seen, by a label of the whole image (or by boxes alone).
+        missing: Classes that are not, where ``complete`` doesn't say so.
     """
 
     key: str
@@ -99,6 +103,8 @@ class Sample:
     turns: tuple[Turn, ...] = ()
     split: Split = "train"
     complete: bool = True
+    there: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:

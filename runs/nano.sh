@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # The whole of geopix-nano, in order: its stages, the evaluation, the learning curve. Stopped? Run it again.
 #   runs/nano.sh DATA RUNS
-# DATA holds nwpu_vhr10 (annotations.json, split.json, images), sen2ships and ucm; docs/model_card_nano.md says where
-# they come from. RUNS takes features, checkpoints, metrics and the report: some 11 GB.
+#   runs/nano.sh DATA RUNS two-stages
+# DATA holds nwpu_vhr10 (annotations.json, split.json, images), sen2ships, ucm, gdit_airport and aid_rsicd;
+# docs/model_card_nano.md says where they come from. RUNS takes features, checkpoints, metrics and the report: some 11 GB.
+# The second trains the paper's two stages after those of the mask side; the model goes to RUNS/nano, so that the
+# embedded one stays as it is.
 # Once before: make setup
 set -euo pipefail
-if [ $# -ne 2 ] || [ ! -d "$1" ]; then
-  echo "usage: runs/nano.sh DATA RUNS, where DATA is the folder that holds nwpu_vhr10, sen2ships and ucm" >&2
+if [ $# -lt 2 ] || [ $# -gt 3 ] || [ ! -d "$1" ] || [ "${3:-two-stages}" != two-stages ]; then
+  echo "usage: runs/nano.sh DATA RUNS [two-stages], where DATA is the folder that holds nwpu_vhr10, sen2ships, ucm, ..." >&2
   exit 2
 fi
 data=$(realpath "$1")
@@ -16,13 +19,24 @@ cd "$(dirname "$0")/.."
 bin="${VENV:-.venv}/bin"
 [ -x "$bin/geopix" ] || { echo "$bin/geopix is missing; run: make setup" >&2; exit 1; }
 
-for stage in nano_relations nano_point nano_search nano_mask nano_words nano_joint; do
+stages=(nano_relations nano_point nano_search nano_mask nano_words)
+if [ $# -eq 3 ]; then
+  stages+=(nano_stage1) last=nano_stage2 export="$runs/nano" model="$runs/nano"
+else
+  stages+=(nano_joint nano_finish nano_talk nano_last) last=nano_scenes export=geopix/weights/nano model=nano
+fi
+for stage in "${stages[@]}"; do
   "$bin/geopix" train "configs/$stage.yaml" --data "$data" --runs "$runs"
 done
-"$bin/geopix" train configs/nano_finish.yaml --data "$data" --runs "$runs" --export geopix/weights/nano
+"$bin/geopix" train "configs/$last.yaml" --data "$data" --runs "$runs" --export "$export"
+"$bin/geopix" evaluate --data "$data" --model "$model" -o "$runs/report.json" --overwrite
 
-"$bin/geopix" evaluate --data "$data" -o "$runs/report.json" --overwrite
-"$bin/python" runs/learning_curve.py "$runs"/nano_{relations,point,search,mask,words,joint,finish} -o docs/nano_learning_curve.png
+if [ "$model" != nano ]; then
+  echo
+  echo "Model: $model, numbers: $runs/report.json"
+  exit
+fi
+"$bin/python" runs/learning_curve.py "${stages[@]/#/$runs/}" "$runs/$last" -o docs/nano_learning_curve.png
 
 echo
 echo "Numbers: $runs/report.json (they go into docs/model_card_nano.md)"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import train_step
-from benchmarks.plain_step import Levers, losses_of, one_by_one
+from benchmarks.plain_step import losses_of, one_by_one
 from benchmarks.train_step import LADDER
 from geopix.dialogue import Dialogue
 from geopix.model.attention import Attention
@@ -86,6 +86,8 @@ def test_rows_are_no_longer_than_they_need_be(made: tuple[GeoPixModel, Dialogue,
         assert one.ids is not None
         assert one.ids.shape == (1, lengths[row])
         assert one.present.all() or not one.present.any()
-    groups = train_step.batches_of(pool, 2, Levers(bucketed=True))
-    assert sorted(row for group in groups for row in group) == [0, 1, 2]
-    assert [len(group) for group in train_step.batches_of(pool, 2, Levers())] == [2, 1]
+    assert train_step.batches_of(pool, 2) == [[0, 1], [2]]
+
+
+def test_padding_is_what_nothing_stands_in() -> None:
+    assert train_step.padding([30, 10, 31], [[0, 1], [2]]) == pytest.approx(1 - 71 / (60 + 31))

@@ -49,6 +49,15 @@ def test_overrides_win_and_reach_inside(settings: Path) -> None:
     assert stage.part_rates == {"language": 0.0}
 
 
+def test_the_longest_prefix_sets_the_rate_of_a_part(settings: Path) -> None:
+    rates = "part_rates={mask_predictor: 0.5, mask_predictor.memory: 3, language: 0}"
+    stage = load(settings, [rates, "learning_rate=0.25"])
+    assert stage.rate_of("mask_predictor.memory.bank") == 0.75
+    assert stage.rate_of("mask_predictor.scale_weights") == 0.125
+    assert stage.rate_of("language.llm.weight") == 0
+    assert stage.rate_of("scale_projectors.0.norm.weight") == 0.25
+
+
 def test_an_override_makes_a_section_that_the_file_leaves_out_or_empty(settings: Path) -> None:
     settings.write_text(GOOD.replace("loss: {dice: 1.5}", "loss:"))
     assert load(settings, ["loss.iou=0.9", "part_rates.language=0"]).loss.iou == 0.9

@@ -107,6 +107,16 @@ def test_the_loss_counts_what_the_assistant_says_and_its_end_and_nothing_else() 
     assert asked.endswith("user\nHow many?<|im_end|>\n<|im_start|>assistant\n")
 
 
+def test_an_answer_that_is_only_begun_has_no_end_and_is_the_last() -> None:
+    turns = [Turn("How many?", "Four."), Turn("Segment it.", "<p>", "segment", begun=True)]
+    encoded = DIALOGUE.encode(turns)
+    assert DIALOGUE.tokenizer.decode(said(encoded)) == "Four.<|im_end|><p>"
+    assert encoded.ids[-1] == DIALOGUE.phrase_id
+    assert not encoded.groups
+    with pytest.raises(ValueError, match="must be the last"):
+        DIALOGUE.encode(turns[::-1])
+
+
 def test_an_answer_without_marks_keeps_its_letters() -> None:
     turn = Turn("Say it.", "A mask is written <p> the ship[SEG].", "vqa")
     assert not OURS & set(said(DIALOGUE.encode([turn]))[:-1])

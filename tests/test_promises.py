@@ -120,23 +120,6 @@ def test_every_settings_file_builds() -> None:
             recipe.load(path) if path.stem.endswith("_t") else config.load(path)
 
 
-def test_the_recipes_of_nano_run_every_stage_after_those_it_starts_from() -> None:
-    from geopix import config
-
-    stages = {path.stem: config.load(path) for path in sorted((ROOT / "configs").glob("nano_*.yaml"))}
-    run = set()
-    for path in (ROOT / "runs").glob("nano*.sh"):
-        script = path.read_text()
-        loop = re.search(r"for stage in (.+); do", script)
-        assert loop is not None
-        order = [*loop.group(1).split(), *re.findall(r"train configs/(\w+)\.yaml", script)]
-        for place, name in enumerate(order):
-            assert stages[name].name == name
-            assert set(stages[name].start_from) <= set(order[:place]), f"{path.name} runs {name} too early"
-        run |= set(order)
-    assert run == set(stages)
-
-
 def test_every_module_opens_with_what_it_is() -> None:
     for path in (ROOT / "geopix").rglob("*.py"):
         assert path.read_text().startswith('"""'), f"{path.relative_to(ROOT)} has no docstring on its first line"

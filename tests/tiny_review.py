@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from geopix.data.entries import About, Annotated, Entry, SetWriter
+from geopix.data.entries import About, Annotated, Entry
+from geopix.data.writing import SetWriter
 from geopix.records import Box, Split, encode_mask
 
 HOSTILE = '</script><img src=x onerror=alert(1)> "the" & <b>ship</b>\u2028'

@@ -13,6 +13,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from torch.distributed.tensor import DTensor
 
 from geopix.classes import ClassVocabulary
 from geopix.config import Stage
@@ -147,16 +148,78 @@ def killed(folder: Path, moment: str, place: int, **settings: Any) -> None:
     run.go(report)
 
 
-def one_of(rank: int, size: int, port: int, folder: Path, language: str, **settings: Any) -> None:
-    """One process of several, told so as torchrun tells it; it keeps its weights in ``folder/rank``."""
+def one_of(
+    rank: int,
+    size: int,
+    port: int,
+    folder: Path,
+    language: str,
+    *,
+    sharded: bool = False,
+    change: Callable[[Run], None] | None = None,
+    **settings: Any,
+) -> None:
+    """One process of several, told so as torchrun or accelerate tells it; it keeps its weights in ``folder``.
+
+    Args:
+        rank, size, port: Which process of how many, and where they meet.
+        folder: Of the run; the process has its own features in ``folder/rank``.
+        language: What is trained.
+        sharded: Whether the launch asks for FSDP2.
+        change: Done to the run before it starts.
+        settings: Of the stage.
+    """
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if sharded:
+        os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
     run = Run(folder / str(rank), language, **settings)
     run.folder = folder
+    if change is not None:
+        change(run)
     run.go()
-    safetensors.torch.save_file(
-        {name: tensor.clone() for name, tensor in run.model.state_dict().items()}, folder / f"{rank}.safetensors"
-    )
+    parts = {name for name, tensor in run.model.state_dict().items() if isinstance(tensor, DTensor)}
+    assert parts == (frozen_in_layers(run.model) if sharded else set())
+    tensors = {
+        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.clone()
+        for name, tensor in run.model.state_dict().items()
+    }
+    safetensors.torch.save_file(tensors, folder / f"{rank}.safetensors")
+
+
+def frozen_in_layers(model: torch.nn.Module) -> set[str]:
+    """Names of the base model's weights in the language model's layers."""
+    return {
+        name
+        for name, parameter in model.named_parameters()
+        if name.startswith("language.") and ".layers." in name and "lora_" not in name
+    }
+
+
+def die_at(number: int, run: Run) -> None:
+    """Have a run die by SIGKILL when it asks for a micro-batch."""
+    draw = run.sampler.batch
+
+    def fed(asked: int) -> Batch:
+        if asked == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        batch: Batch = draw(asked)
+        return batch
+
+    run.sampler.batch = fed
+
+
+def spoil(number: int, run: Run) -> None:
+    """Give a run a micro-batch whose loss is no number."""
+    draw = run.sampler.batch
+
+    def spoiled(asked: int) -> Batch:
+        batch: Batch = draw(asked)
+        if asked == number:
+            batch.features[:] = torch.nan
+        return batch
+
+    run.sampler.batch = spoiled
 
 
 def free_port() -> int:

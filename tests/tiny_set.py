@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image as PillowImage
 
-from geopix.data.entries import About, Annotated, Entry, SetWriter
+from geopix.data.entries import About, Annotated, Entry
+from geopix.data.writing import SetWriter
 from geopix.records import Sample, Turn, encode_mask
 from tests.tiny import scene
 

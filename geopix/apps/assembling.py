@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from geopix.apps import show
 from geopix.apps.errors import complain
@@ -134,24 +133,8 @@ def _tell(counts: Mapping[str, int], skipped: Mapping[str, int]) -> None:
 @contextmanager
 def _bars(if_stopped: str) -> Iterator[Watch]:
     """A bar for everything that is watched; Ctrl-C says what is left."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, Any] = {}
-
-    def watch(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = progress.add_task(what, total=total)
-        progress.update(tasks[what], completed=done, total=total)
-
     try:
-        with progress:
+        with show.watched() as watch:
             yield watch
     except KeyboardInterrupt:
         raise KeyboardInterrupt(if_stopped) from None

@@ -8,13 +8,22 @@ import sys
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 import geopix
-from geopix.apps import data
+from geopix.apps import data, training
 from geopix.apps.errors import SOME_FAILED, complain, one_sentence
+from geopix.apps.options import (
+    BandsOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    OverwriteOption,
+    QuantizeOption,
+    read_bands,
+)
 
 app = typer.Typer(
     name="geopix",
@@ -27,41 +36,9 @@ app = typer.Typer(
 
 app.add_typer(data.app)
 
-Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Bits = Literal["8bit", "4bit"]
-
 ImageArgument = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or GeoTIFF seen from above.", show_default=False)
 ]
-ModelOption = Annotated[
-    str,
-    typer.Option("--model", metavar="nano|DIR|HUB_ID", help="The embedded nano, a folder, or a model of the hub."),
-]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where to run; auto takes CUDA if there is any.")]
-DtypeOption = Annotated[
-    Dtype, typer.Option("--dtype", help="What to compute in; auto takes what the device is fast in.")
-]
-QuantizeOption = Annotated[
-    Bits | None,
-    typer.Option(
-        "--quantize",
-        help="Keep the language model in fewer bits: less memory, answers about the same. For saved folders; needs "
-        "bitsandbytes.",
-        show_default=False,
-    ),
-]
-BandsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--bands",
-        metavar="R,G,B",
-        help="The bands of a raster to see as red, green and blue, counted from 1: 4,3,2 is true colour where band "
-        "4 is red.",
-        show_default=False,
-    ),
-]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 
 
 def _version(wanted: bool) -> None:
@@ -125,7 +102,7 @@ def ask(
 
     `geopix ask scene.tif "segment the bridge and the harbor" --bands 4,3,2 --json`
     """
-    chosen = _bands(bands)
+    chosen = read_bands(bands)
     from geopix.apps import ask as room
 
     room.run(
@@ -159,7 +136,7 @@ def chat(
 
     `geopix chat airport.png`
     """
-    chosen = _bands(bands)
+    chosen = read_bands(bands)
     from geopix.apps import chat as room
 
     room.run(image, model=model, device=device, dtype=dtype, quantize=quantize, bands=chosen)
@@ -198,7 +175,7 @@ def predict(
 
     Exit code: 0 all answered, 3 some answers hold an error, 1 could not run, 2 wrong usage, 130 interrupted.
     """
-    chosen = _bands(bands)
+    chosen = read_bands(bands)
     from geopix.apps import predict as room
 
     errors = room.run(
@@ -216,240 +193,7 @@ def predict(
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command()
-@one_sentence()
-def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The stage's settings.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="key=value", help="Settings that replace those of the file.", show_default=False),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", metavar="DIR", help="The folder that holds nwpu_vhr10, sen2ships and ucm.", show_default=False
-        ),
-    ] = None,
-    runs: Annotated[
-        Path | None,
-        typer.Option(
-            "--runs",
-            metavar="DIR",
-            help="Where features, checkpoints and metrics go; made if need be.",
-            show_default=False,
-        ),
-    ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export", metavar="DIR", help="Write the model there at the end, ready to ask.", show_default=False
-        ),
-    ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only tell what the stage costs: nothing is trained.")] = False,
-    devices: Annotated[int, typer.Option("--devices", min=1, metavar="N", help="With --plan: among how many.")] = 1,
-    tflops: Annotated[
-        float | None,
-        typer.Option(
-            "--tflops",
-            min=1e-6,
-            metavar="N",
-            help="With --plan: what a device's matrix products reach, in 10^12 operations a second; measured on this "
-            "machine if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="With --plan: print one line of JSON instead.")] = False,
-) -> None:
-    """Train one stage.
-
-    Features of the frozen encoder are computed once and kept; metrics of every step go to `metrics.jsonl` in the
-    stage's folder. Stopped in the middle? Run the same command again: it continues from the last checkpoint.
-
-    `geopix train configs/nano_search.yaml --data data --runs out/nano`
-
-    `geopix train configs/nano_joint.yaml steps=200 loss.dice=1.0 --data data --runs out/nano --export out/my-nano`
-
-    `runs/nano.sh` runs all stages of nano in order.
-
-    What will it cost? Parameters by part, memory of a device, speed and hours, without training:
-
-    `geopix train configs/nano_joint.yaml --plan`
-
-    `geopix train configs/nano_joint.yaml --plan --devices 8 --tflops 400`
-    """
-    if plan:
-        from geopix.apps import planning
-
-        planning.run(config, overrides or [], runs=runs, devices=devices, tflops=tflops, as_json=as_json)
-        return
-    if data is None or runs is None:
-        missing = "--data" if data is None else "--runs"
-        raise typer.BadParameter("a training needs it (a --plan does not)", param_hint=missing)
-    from geopix.apps import train as room
-
-    room.run(config, overrides or [], data=data, runs=runs, export=export)
-
-
-@app.command()
-@one_sentence()
-def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10.")],
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    quantize: QuantizeOption = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Questions answered at once; lower it if memory runs out.")
-    ] = 16,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="REPORT.json", help="Also write the whole report.", show_default=False),
-    ] = None,
-    overwrite: OverwriteOption = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", min=8, metavar="N", help="Ask N questions only, spread over all images.", show_default=False
-        ),
-    ] = None,
-) -> None:
-    """Ask the validation questions and print scores with n and 95 % intervals.
-
-    The model writes every answer itself; masks are compared at the image's own resolution, missing and extra masks
-    count as zero. The protocol stands in the report.
-
-    `geopix evaluate --data data -o report.json`
-
-    `geopix evaluate --data data --model out/my-nano --limit 100`
-    """
-    from geopix.apps import evaluate as room
-
-    room.run(
-        data,
-        model=model,
-        device=device,
-        dtype=dtype,
-        quantize=quantize,
-        batch_size=batch_size,
-        output=output,
-        overwrite=overwrite,
-        limit=limit,
-    )
-
-
-@app.command()
-@one_sentence()
-def table(
-    number: Annotated[
-        str, typer.Argument(metavar="1|3|4|7...11|compare", help="The paper's table, or compare.", show_default=False)
-    ],
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[A.json B.json]",
-            help="What compare takes; for 11, NAME=FILE.json for each table of each model, NAME=metrics.jsonl for each "
-            "stage of its training.",
-            show_default=False,
-        ),
-    ] = None,
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Holds nwpu_vhr10 (3, 8), ucm (4, 7), or is a set.")
-    ] = Path("data"),
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", metavar="FILE.jsonl", help="Score these answers, no model.", show_default=False),
-    ] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option("--questions", metavar="NEW_DIR", help="Only write what is asked.", show_default=False),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=8, metavar="N", help="Ask N questions only.", show_default=False)
-    ] = None,
-    runs: Annotated[
-        Path | None,
-        typer.Option(
-            "--runs", metavar="DIR", help="Where geopix ablate put its results (9 to 11).", show_default=False
-        ),
-    ] = None,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option("-o", "--output", metavar="FILE.md|.csv|.json", help="Repeatable.", show_default=False),
-    ] = None,
-    overwrite: OverwriteOption = False,
-) -> None:
-    """Make a table of the paper with n, 95 % intervals, protocol, hashes and the paper's own rows.
-
-    `geopix table 3 --data data --limit 40 -o out/table3.md -o out/table3.json`
-
-    `geopix table 8 --data data --questions out/asked8` writes what any other system may answer; its answers:
-
-    `geopix table 8 --data data --predictions theirs.jsonl -o out/theirs8.json`
-
-    `geopix table compare out/table8.json out/theirs8.json`
-
-    `geopix evaluate` is a quick look at one model instead: fewer numbers, NWPU VHR-10 alone, no file of answers.
-
-    1 and 9 to 11 ask nobody: the field as it stands, and results that are there.
-
-    `geopix table 9 --runs out/nano`
-
-    `geopix table 11 "one stage=out/a3.json" "two stages=out/b3.json" "two stages=runs/stage1/metrics.jsonl"`
-    """
-    from geopix.apps import table as room
-    from geopix.apps import table_kept
-
-    if number == "compare" and files is not None and len(files) == 2:
-        room.compare(Path(files[0]), Path(files[1]), outputs=output or (), overwrite=overwrite)
-    elif number.isdecimal() and int(number) in table_kept.TABLES:
-        table_kept.run(int(number), files or (), runs, outputs=output or (), overwrite=overwrite)
-    elif number.isdecimal() and not files:
-        room.run(
-            int(number), data, model=model, device=device, predictions=predictions, questions=questions, limit=limit,
-            outputs=output or (), overwrite=overwrite,
-        )  # fmt: skip
-    else:
-        raise typer.BadParameter("give a table's number, or compare with two .json files", param_hint="NUMBER")
-
-
-@app.command()
-@one_sentence()
-def ablate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The rows' settings.", show_default=False)],
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder that holds nwpu_vhr10.")],
-    runs: Annotated[
-        Path, typer.Option("--runs", metavar="DIR", help="Where features are kept and results go; made if need be.")
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="key=value", help="Settings that replace those of the file.", show_default=False),
-    ] = None,
-    rows: Annotated[
-        str | None,
-        typer.Option(
-            "--rows", metavar="A,B,...", help="Only these, and what they are compared with.", show_default=False
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training runs of a row.")] = 3,
-    model: ModelOption = "nano",
-) -> None:
-    """Train and score the rows of Tables IX, X and XI, and say which differences are real.
-
-    What the language model says is read once and kept, so that a row is a matter of minutes; the table's footer says
-    how. Results go to `ablation` in the runs' folder. Stopped in the middle? Run the same command again.
-
-    `geopix ablate configs/ablation.yaml --data data --runs out/nano`
-
-    `geopix ablate configs/ablation.yaml --rows capacity_none,lisa --seeds 5 --data data --runs out/nano`
-
-    Rows that take hours are run when they are named: `--rows full_default,full_capacity_none`.
-    """
-    from geopix.apps import ablate as room
-
-    names = [name.strip() for name in (rows or "").split(",") if name.strip()]
-    room.run(config, overrides or [], rows=names, seeds=seeds, data=data, runs=runs, model=model)
+app.registered_commands += training.app.registered_commands  # here, where --help is to list them
 
 
 @app.command()
@@ -531,18 +275,6 @@ def doctor() -> None:
 
     if not room.run():
         raise typer.Exit(1)
-
-
-def _bands(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    try:
-        red, green, blue = (int(number) for number in text.split(","))
-    except ValueError:
-        red = green = blue = 0
-    if min(red, green, blue) < 1:
-        raise typer.BadParameter(f"{text!r} is not three band numbers from 1 on, as in 3,2,1", param_hint="--bands")
-    return red, green, blue
 
 
 def main() -> None:

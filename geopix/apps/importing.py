@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from geopix.apps import show
 from geopix.apps.errors import complain
@@ -44,24 +43,8 @@ def run(kind: str, folder: Path, out: Path, *, overwrite: bool, **wished: Any) -
     ]
     options += [] if wished["complete"] else ["--incomplete"]
     step = shlex.join(["geopix", "data", "import", kind, str(folder), "-o", str(out), *options])
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, Any] = {}
-
-    def watch(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = progress.add_task(what, total=total)
-        progress.update(tasks[what], completed=done, total=total)
-
     try:
-        with progress:
+        with show.watched() as watch:
             tally = import_set(Wish(kind, folder, **wished), out, overwrite=overwrite, watch=watch, step=step)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped before everything was read, nothing was written") from None

@@ -10,11 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-
 from geopix import geo
+from geopix.apps import show
 from geopix.apps.errors import complain, is_ours, sentence
 from geopix.apps.jsonl import (
     AnswerFile,
@@ -25,7 +22,6 @@ from geopix.apps.jsonl import (
     encode,
     read_requests,
 )
-from geopix.apps.show import quiet_stdout
 from geopix.records import Answer, Image
 
 if TYPE_CHECKING:
@@ -61,7 +57,7 @@ def run(
     if progress.done:
         complain(f"going on after {progress.done} of {total} answers in {answers_path}")
     try:
-        with quiet_stdout():
+        with show.quiet_stdout():
             from geopix import assistant  # seconds of torch: after wrong files have been told
 
             guide = assistant.load(model, device, dtype, quantize)
@@ -106,25 +102,17 @@ def _answer_all(
     batch_size: int,
     bands: tuple[int, int, int] | None,
 ) -> None:
-    bar = Bar(
-        TextColumn("answering"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
-    with closing(AnswerFile(answers_path, progress.size)) as file, bar:
-        task = bar.add_task("", total=total, completed=progress.done, note="")
+    def note() -> str:
+        return f"{progress.errors} with an error" if progress.errors else ""
+
+    bar = show.counting("answering", total, note, done=progress.done)
+    with closing(AnswerFile(answers_path, progress.size)) as file, bar as moved:
         while batch := list(itertools.islice(requests, batch_size)):
             answers = answer_batch(guide, batch, bands)
             file.append(b"".join(map(encode, answers)))
             progress.done += len(answers)
             progress.errors += sum(answer.error is not None for answer in answers)
-            note = f"{progress.errors} with an error" if progress.errors else ""
-            bar.update(task, completed=progress.done, note=note)
+            moved(progress.done)
 
 
 def answer_batch(guide: Assistant, batch: Sequence[Request], bands: tuple[int, int, int] | None = None) -> list[Answer]:

@@ -7,8 +7,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -39,36 +48,21 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[object]], numeric: It
 
 
 @contextlib.contextmanager
-def counting(what: str, total: int, note: Callable[[], str] = lambda: "") -> Iterator[Callable[[int], None]]:
+def counting(
+    what: str, total: int, note: Callable[[], str] = lambda: "", done: int = 0
+) -> Iterator[Callable[[int], None]]:
     """A bar on stderr; gives the function that moves it.
 
     Args:
         what: Is being done.
         total: How many there are, 0 where nobody knows.
         note: What to say beside the bar, asked at every move.
+        done: How many were done before.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
+    bar = _bars(what, MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with bar:
-        task = bar.add_task("", total=total or None, note="")
-        yield lambda done: bar.update(task, completed=done, note=note())
+        task = bar.add_task("", total=total or None, completed=done, note="")
+        yield lambda now: bar.update(task, completed=now, note=note())
 
 
 def print_text(text: str) -> None:
@@ -84,8 +78,7 @@ def megabytes(size: float) -> str:
 @contextlib.contextmanager
 def watched() -> Iterator[Callable[[str, int, int], None]]:
     """Bars on stderr for what a room tells: what it does, how much of it is done, and how much there is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    bars = Progress(*columns, TextColumn("left:"), Remaining(), console=Console(stderr=True))
+    bars = _bars("{task.description}", TaskProgressColumn())
     tasks: dict[str, TaskID] = {}
 
     def watch(what: str, done: int, total: int) -> None:
@@ -95,3 +88,9 @@ def watched() -> Iterator[Callable[[str, int, int], None]]:
 
     with bars:
         yield watch
+
+
+def _bars(what: str, done: ProgressColumn, *more: ProgressColumn) -> Progress:
+    """Bars on stderr: what is being done, how much of it, since when, for how long still."""
+    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    return Progress(TextColumn(what), BarColumn(), done, *times, *more, console=Console(stderr=True))

@@ -16,18 +16,20 @@ from rich.console import Console
 
 from geopix.apps import show
 from geopix.apps.errors import complain
+from geopix.apps.judging import judging
 
 if TYPE_CHECKING:
+    from geopix.apps.judging import Asked as JudgeAsked
     from geopix.evaluate.answers import Given
+    from geopix.evaluate.judge import Judge
     from geopix.evaluate.table import Row, Table
     from geopix.records import Image, Turn
 
 TABLES = {
-    3: "segmentation of several objects", 4: "answers in words", 7: "captions", 8: "boxes for phrases",
+    2: "a set in numbers", 3: "segmentation of several objects", 4: "answers in words",
+    5: "answers in words, zero-shot", 6: "captions, zero-shot", 7: "captions", 8: "boxes for phrases",
 }  # fmt: skip
-ELSEWHERE = {
-    2: "geopix data stats counts a set",
-}  # fmt: skip
+IN_WORDS = (4, 5, 6, 7)
 
 
 class TableCommandError(ValueError):
@@ -55,6 +57,8 @@ class _Asking:
     columns: tuple[str, ...]
     rows: Callable[[Callable[[str], Given]], tuple[tuple[Row, ...], str]]
     leak: str
+    notes: dict[str, str] = field(default_factory=dict)
+    """More lines of the footer; those of what is known only after scoring come with the rows."""
     drawn: dict[str, Given] = field(default_factory=dict)
     """What was drawn with the true words given, once it was asked."""
 
@@ -70,6 +74,7 @@ def run(
     limit: int | None,
     outputs: Sequence[Path],
     overwrite: bool,
+    judge: JudgeAsked | None = None,
 ) -> None:
     """Ask or read answers, score them, print the table, and write it to every file that is named.
 
@@ -79,16 +84,26 @@ def run(
         OSError: If a file can't be read or written.
     """
     if number not in TABLES:
-        where = ELSEWHERE.get(number, f"this command makes {', '.join(map(str, TABLES))}")
-        raise TableCommandError(f"table {number} is not made here; {where}")
+        raise TableCommandError(f"there is no table {number}; the paper has 1 to 11")
     check_outputs(outputs, overwrite)
     if questions is not None and (questions.exists() or not questions.parent.is_dir()):
         raise TableCommandError(f"{questions} is no new folder in a folder that is there; name another one")
-    with show.quiet_stdout():
+    if number == 2:
+        if judge or predictions or questions or limit:
+            raise TableCommandError("table 2 counts a set and asks nobody; give it nothing but --data and -o")
+        from geopix.evaluate.counted import set_table
+
+        with show.watched() as watch:
+            made = set_table(data, TABLES[2], watch)
+        give(made, outputs)
+        return
+    if judge is not None and (number not in IN_WORDS or questions is not None):
+        raise TableCommandError("no judge is asked here; leave --judge out")
+    with show.quiet_stdout(), judging(judge, meet=predictions is None) as decider:
         from geopix.evaluate.paper import paper_table
         from geopix.evaluate.table import Table
 
-        asking = _of_probes(number, data, limit) if number in (3, 8) else _of_words(number, data, limit)
+        asking = _of_words(number, data, limit, decider) if number in IN_WORDS else _of_probes(number, data, limit)
         if questions is not None:
             _write_questions(asking.items, questions)
             return
@@ -104,6 +119,7 @@ def run(
         "answers": who,
         "left out": "; ".join(f"{n:,} {what}" for what, n in sorted(problems.items())) or "nothing",
         "leak check": asking.leak,
+        **asking.notes,
     }
     made = Table(number, TABLES[number], asking.columns, rows, footer, paper_table(number))
     give(made, outputs)
@@ -149,43 +165,25 @@ def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
     return _Asking(items, str(found), columns, rows, leak, drawn=drawn)
 
 
-def _of_words(number: int, data: Path, limit: int | None) -> _Asking:
+def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -> _Asking:
     from geopix import geo
-    from geopix.data.foreign.pictures import image_size
-    from geopix.evaluate import questions, vqa, worded
-    from geopix.evaluate.leaks import leaks
-    from geopix.evaluate.vhr10 import spread
+    from geopix.apps.table_words import Words
+    from geopix.evaluate.answers import NOTHING
 
-    folder = data / "ucm"
-    if not (folder / "captions.json").is_file():
-        raise TableCommandError(f"{folder / 'captions.json'} is missing; give the folder that holds ucm with --data")
-    whole = (questions.ucm_vqa if number == 4 else questions.ucm_captions)(folder)
-    asked = whole.asked if limit is None else tuple(spread(whole.asked, limit))
-    training = [
-        (f"ucm/{row['image']}", folder / row["image"])
-        for row in json.loads((folder / "captions.json").read_text(encoding="utf-8"))
-        if row.get("split") == "train"
-    ]
-    files = {one.image_key: one.image for one in asked}
-    twins, leak = leaks(training, tuple(files.items()))
+    words, notes = Words.of(number, data, limit), dict[str, str]()
 
     def rows(answer_of: Callable[[str], Given]) -> tuple[tuple[Row, ...], str]:
-        from geopix.evaluate.answers import NOTHING
-
-        given = {one.id: answer_of(one.id) for one in asked}
+        given = {one.id: answer_of(one.id) for one in words.asked}
         said = {key: one.text for key, one in given.items() if one is not NOTHING}
-        if number == 4:
-            return worded.vqa_rows(asked, said, vqa.TABLE_4_UCM, twins), f"{vqa.PROTOCOL} No judge was asked."
-        return worded.caption_rows(asked, said)
+        made, protocol, told = words.scored(said, judge)
+        notes.update(told)
+        return made, protocol
 
-    sizes = {path: image_size(path) for path in files.values()}
     items = tuple(
-        _Item(one.id, one.question, sizes[one.image], lambda path=one.image: geo.read(path)[0])  # type: ignore[misc]
-        for one in asked
+        _Item(one.id, one.question, words.sizes[one.image], lambda path=one.image: geo.read(path)[0])  # type: ignore[misc]
+        for one in words.asked
     )
-    ids = hashlib.sha256("\n".join(one.id for one in asked).encode()).hexdigest()
-    told = f"{whole}; {len(asked):,} of them asked, sha256 of their ids {ids[:16]}, of the files {whole.sha256[:16]}"
-    return _Asking(items, told, worded.VQA_COLUMNS if number == 4 else worded.CAPTION_COLUMNS, rows, leak)
+    return _Asking(items, words.told, words.columns, rows, words.leak, notes)
 
 
 def _asked(asking: _Asking, model: str, device: str, problems: Counter[str]) -> tuple[Callable[[str], Given], str]:

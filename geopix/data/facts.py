@@ -43,16 +43,33 @@ def facts_of_entry(entry: Entry, classes: Sequence[str] = ()) -> dict[str, Any]:
         "complete": entry.complete,
         "counted": entry.complete,
         "classes": list(classes),
+        "there": [],
+        "missing": [],
     }
 
 
 def as_phrase(description: str) -> str:
-    """A description within a question: no full stop, no capital article, and braces that are only braces."""
-    words = description.strip().rstrip(".").strip()
+    """A description within a question of training: no full stop, no capital article, braces that are only braces."""
+    words = _bare(description)
     first, _, rest = words.partition(" ")
     if rest and first in _LEADING:
         words = f"{first.lower()} {rest}"
     return words.replace("{", "{{").replace("}", "}}")
+
+
+def in_a_question(description: str) -> str:
+    """A description within a question of a table: no full stop, no capital in front.
+
+    `as_phrase` lowers articles alone and leaves "Boeing 747" as it is; here any word goes small that is no
+    abbreviation. Neither can be had from the other without asking, or training on, other words than before.
+    """
+    words = _bare(description)
+    first, *others = words.split(" ")
+    return words if not first[1:].islower() and first[1:] else " ".join([first.lower(), *others])
+
+
+def _bare(description: str) -> str:
+    return " ".join(description.split()).rstrip(" .")
 
 
 def _geometric(entry: Entry) -> list[list[str]]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from geopix.data.entries import About, Entry, EntryError, SetWriter, read_image
+from geopix.data.entries import About, Entry, EntryError, read_image
 from geopix.data.foreign.found import Found, Place, Skipped, Watch, unwatched
 from geopix.data.foreign.pictures import image_size
 from geopix.data.foreign.words import writable
 from geopix.data.sources.kinds import KINDS
+from geopix.data.writing import SetWriter
 from geopix.records import Split
 
 Check: TypeAlias = Literal["none", "size", "pixels"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,12 @@ from geopix.records import Instance, Sample, Turn
 
 SHARES = {"segment": 0.44, "all": 0.2, "absent": 0.13, "refer": 0.09, "presence": 0.06, "count": 0.05, "caption": 0.03}
 """How often each kind of question is asked about an image with objects."""
-KINDS = (*SHARES, "mixed", "vqa")
-"""What may be asked. "mixed": all of two classes or three; "vqa": a question that came with the image."""
+KINDS = (*SHARES, "mixed", "vqa", "there", "nowhere")
+"""What may be asked. "mixed": all of two classes or three; "vqa": a question that came with the image; "there": a mask
+or a box of what is there by a label of the whole image, which tells how the answer begins and no more; "nowhere": a
+box of what is not there."""
+_OF_SCENES = ("there", "absent", "nowhere", "presence")
+"""What labels of the whole image can answer."""
 MOST_COUNTED_OFF = 11
 """Objects of a class that an answer counts off; the paper's filter leaves no image with more."""
 
@@ -64,6 +68,8 @@ def facts_of(sample: Sample) -> dict[str, Any]:
         "captions": sample.captions,
         "turns": [[turn.question, turn.answer] for turn in sample.turns],
         "complete": sample.complete,
+        "there": sample.there,
+        "missing": sample.missing,
     }
 
 
@@ -90,12 +96,21 @@ def ask(
             if not can:
                 raise ValueError(f"{facts['key']}: nothing can be asked about it")
             kind = str(rng.choice(list(can), p=np.array(list(can.values())) / sum(can.values())))
+        elif (scene := _of_scenes(facts, shares)) and rng.random() < sum(scene.values()):
+            kind = str(rng.choice(list(scene), p=np.array(list(scene.values())) / sum(scene.values())))
         elif facts["captions"] or facts["turns"]:
             kind = "caption" if facts["captions"] and (not facts["turns"] or rng.random() < 0.35) else "vqa"
         else:
             kind = "absent"
         asked.append(_ASKERS[kind](facts, rng))
     return asked
+
+
+def _of_scenes(facts: dict[str, Any], shares: Mapping[str, float]) -> dict[str, float]:
+    """What can be asked about an image without objects, of which labels tell what it shows."""
+    if not facts.get("there") and not facts.get("missing"):
+        return {}
+    return {kind: shares[kind] for kind in _OF_SCENES if shares.get(kind) and able(kind, facts)}
 
 
 def askable(facts: dict[str, Any]) -> bool:
@@ -113,12 +128,14 @@ def able(kind: str, facts: dict[str, Any]) -> bool:
         "segment": pointed or listed > 0,
         "all": listed > 0,
         "mixed": listed > 1,
-        "absent": bool(_candidates(facts)) if facts["complete"] else counted and (pointed or listed > 0),
+        "absent": bool(_candidates(facts)) or (not facts["complete"] and counted and (pointed or listed > 0)),
         "refer": told or (counted and bool(known)),
-        "presence": bool(known),
+        "presence": bool(known) or bool(facts.get("there")),
         "count": counted and bool(known),
         "caption": bool(facts["captions"]) or (counted and bool(known) and len(known) == len(_by_class(facts))),
         "vqa": bool(facts["turns"]),
+        "there": bool(facts.get("there")),
+        "nowhere": bool(_candidates(facts)),
     }[kind]
 
 
@@ -132,7 +149,7 @@ def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     phrases = [_phrase(facts["instances"][index], rng) for index in chosen]
     question = _pick(_SEGMENT, rng).format(_join(phrases))
     answer = ", ".join(f"{PHRASE} {phrase}{GROUP}" for phrase in phrases) + "."
-    if facts["complete"] and wanted < 3 and rng.random() < 0.12 and _candidates(facts):
+    if _candidates(facts) and wanted < 3 and rng.random() < 0.12:
         noun = _noun(_absent(facts, rng), rng)
         question = _pick(_SEGMENT, rng).format(_join([*phrases, f"the {noun}"]))
         answer += f" There is no {noun} in the image."
@@ -178,12 +195,28 @@ def _all(
 
 def absent(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Something that is not there."""
-    if not facts["complete"]:
+    if not _candidates(facts):
         return segment(facts, rng)
     noun = _noun(_absent(facts, rng), rng)
-    words = ("the {0}", "all {1}", "the leftmost {0}", "the largest {0}", "the {0} on the right")
-    question = _pick(_SEGMENT, rng).format(_pick(words, rng, first=0.6).format(noun, plural(noun)))
+    question = _pick(_SEGMENT, rng).format(_some(noun, rng))
     return Turn(question, f"There is no {noun} in the image.", "segment")
+
+
+def nowhere(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
+    """A box of something that is not there."""
+    noun = _noun(_absent(facts, rng), rng)
+    return Turn(_pick(_REFER, rng).format(_some(noun, rng)), f"There is no {noun} in the image.", "refer")
+
+
+def there(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
+    """Something that is there, nobody knows where: the answer begins as one that goes on to name it.
+
+    The words are those of `absent` and `nowhere`, so that the picture alone decides between yes and no.
+    """
+    noun = _noun(_pick(facts["there"], rng), rng)
+    boxed = rng.random() < 0.2
+    question = _pick(_REFER if boxed else _SEGMENT, rng).format(_some(noun, rng))
+    return Turn(question, PHRASE, "refer" if boxed else "segment", begun=True)
 
 
 def refer(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
@@ -199,11 +232,12 @@ def refer(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def presence(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Whether a class is there, as often yes as no."""
-    there = rng.random() < 0.5 or not facts["complete"] or not _candidates(facts)
-    name = _some_class(facts, rng)[0] if there else _absent(facts, rng)
+    names = [*_known(facts), *facts.get("there", ())]
+    yes = rng.random() < 0.5 or not _candidates(facts)
+    name = _pick(names, rng) if yes and names else _absent(facts, rng)
     noun = _noun(name, rng)
     article = "an" if noun[0] in "aeiou" else "a"
-    return Turn(_pick(_PRESENCE, rng).format(f"{article} {noun}"), "Yes." if there else "No.", "vqa")
+    return Turn(_pick(_PRESENCE, rng).format(f"{article} {noun}"), "Yes." if name in names else "No.", "vqa")
 
 
 def count(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
@@ -231,7 +265,7 @@ def vqa(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 _ASKERS = {
     "segment": segment, "all": all_of_a_class, "mixed": all_of_some_classes, "absent": absent, "refer": refer,
-    "presence": presence, "count": count, "caption": caption, "vqa": vqa,
+    "presence": presence, "count": count, "caption": caption, "vqa": vqa, "there": there, "nowhere": nowhere,
 }  # fmt: skip
 
 
@@ -267,15 +301,30 @@ def _some_class(facts: dict[str, Any], rng: np.random.Generator) -> tuple[str, l
 
 def _candidates(facts: dict[str, Any]) -> list[str]:
     """Classes that somebody looked for in the image and did not find."""
-    return [name for name in facts.get("classes", VHR10) if name not in _by_class(facts)]
+    if not facts["complete"]:
+        return list(facts.get("missing", ()))
+    return not_there(facts.get("classes", VHR10), _by_class(facts))
+
+
+def not_there(looked_for: Iterable[str], there: Container[str]) -> list[str]:
+    """Classes that somebody looked for in an image and did not find."""
+    return [name for name in looked_for if name not in there]
 
 
 def _absent(facts: dict[str, Any], rng: np.random.Generator) -> str:
     """A class that is not in the image: seven times in ten one that the data set knows well."""
     candidates = _candidates(facts)
-    if rng.random() < 0.3 and "classes" not in facts:
+    if rng.random() < 0.3 and "classes" not in facts and facts["complete"]:
         candidates = list(ABSENT_CANDIDATES)
+    elif not facts["complete"] and rng.random() < 0.7:
+        candidates = [name for name in candidates if name in VHR10] or candidates
     return _pick(candidates, rng)
+
+
+def _some(noun: str, rng: np.random.Generator) -> str:
+    """Words for what is asked about by its class, or as if one of several."""
+    words = ("the {0}", "all {1}", "the leftmost {0}", "the largest {0}", "the {0} on the right")
+    return _pick(words, rng, first=0.6).format(noun, plural(noun))
 
 
 def _phrase(instance: dict[str, Any], rng: np.random.Generator) -> str:

@@ -1,12 +1,12 @@
 """Captions against references (§V-D, Tables VI and VII): BLEU, METEOR, ROUGE_L, CIDEr as pycocoevalcap, and CLAIR.
 
 Every image keeps the counts that its scores are made of. So a bootstrap resamples BLEU's and METEOR's counts, whose
-corpus scores are no means of sentence scores; CIDEr's weights of words stay those of all references.
+corpus scores are no means of sentence scores (`geopix.evaluate.measures` makes them of the sums); CIDEr's weights of
+words stay those of all references.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from geopix.evaluate.java import JavaError, meteor_statistics, ptb_tokens
+from geopix.evaluate.measures import bleu, meteor
 from geopix.evaluate.metrics import Floats
 from geopix.evaluate.questions import Asked
 from geopix.evaluate.vqa import Accuracy
@@ -24,11 +25,6 @@ PLAIN = "words of ours, for want of Java: NOT comparable with PTB tokens"
 
 Decide = Callable[[Sequence[tuple[Sequence[str], Sequence[str]]]], Sequence[float | None]]
 """CLAIR in 0..1, or None, of (candidate captions, reference captions)."""
-
-ROUGE, CIDER, CLAIR_LOW, CLAIR_HIGH, WORDS = 10, 11, 12, 13, 14
-METEOR = slice(15, 38)
-BLEU = slice(0, 10)
-"""Columns of `CaptionScores.rows`."""
 
 
 class CaptionsError(ValueError):
@@ -44,7 +40,7 @@ class CaptionScore:
         bleu: Matching n-grams for n = 1 to 4, n-grams for n = 1 to 4, words, words of the closest reference.
         rouge, cider: As pycocoevalcap; CIDEr's customary factor of ten is in it.
         n_words: Of the predicted caption, punctuation aside.
-        meteor: METEOR's 23 counts; None where it is not available.
+        meteor: METEOR's 23 counts, as `uncharged` leaves them; None where it is not available.
         clair: In 0..1; None where nobody has judged.
     """
 
@@ -76,16 +72,26 @@ class CaptionScores:
     missing: int
     true_words: float
 
+    def bleu_counts(self, n: int) -> Floats:
+        """(images, 2 n + 2) what `geopix.evaluate.measures.bleu` makes BLEU-n of."""
+        counts = np.array([one.bleu for one in self.scores], dtype=np.float64)
+        return np.concatenate([counts[:, :n], counts[:, 4 : 4 + n], counts[:, 8:]], axis=1)
+
+    def meteor_counts(self) -> Floats | None:
+        """(images, 23) what `geopix.evaluate.measures.meteor` makes METEOR of, None where it is not available."""
+        return None if self.no_meteor else np.array([one.meteor for one in self.scores], dtype=np.float64)
+
     @property
     def bleu(self) -> tuple[float, float, float, float]:
         """BLEU-1 to BLEU-4 of the corpus."""
-        rows = self.rows()
-        return bleu_of(rows, 1), bleu_of(rows, 2), bleu_of(rows, 3), bleu_of(rows, 4)
+        one, two, three, four = (float(bleu(self.bleu_counts(n).sum(axis=0))) for n in range(1, 5))
+        return one, two, three, four
 
     @property
     def meteor(self) -> float | None:
         """METEOR of the corpus, None where it is not available."""
-        return None if self.no_meteor else meteor_of(self.rows())
+        counts = self.meteor_counts()
+        return None if counts is None else float(meteor(counts.sum(axis=0)))
 
     @property
     def rouge(self) -> float:
@@ -100,9 +106,16 @@ class CaptionScores:
     @property
     def clair(self) -> Accuracy:
         """Mean CLAIR, or its bounds where some images are not judged: all of them 0, and all of them 1."""
-        rows = self.rows()
+        low = [one.clair or 0.0 for one in self.scores]
         open_ = sum(one.clair is None for one in self.scores)
-        return Accuracy(len(rows), open_, float(rows[:, CLAIR_LOW].mean()), float(rows[:, CLAIR_HIGH].mean()))
+        return Accuracy(len(low), open_, float(np.mean(low)), float(np.sum(low) + open_) / len(low))
+
+    @property
+    def told(self) -> str:
+        """How many captions have a CLAIR, for the footer of a table."""
+        open_ = sum(one.clair is None for one in self.scores)
+        told = f"{open_:,} of {len(self.scores):,} captions not judged"
+        return told + (f", {self.missing:,} not there" if self.missing else "")
 
     @property
     def mean_words(self) -> float:
@@ -117,57 +130,6 @@ class CaptionScores:
         )
         told += "times 10, its document frequencies from these references; ROUGE_L with beta 1.2"
         return told + (f"; METEOR not available: {self.no_meteor}" if self.no_meteor else "; METEOR 1.5")
-
-    @property
-    def image_keys(self) -> tuple[str, ...]:
-        """The image of every row."""
-        return tuple(one.image_key for one in self.scores)
-
-    def rows(self) -> Floats:
-        """(n, 38) for `geopix.evaluate.metrics.bootstrap`; see `BLEU`, `ROUGE` and the others. NaN without METEOR."""
-        none = (math.nan,) * (METEOR.stop - METEOR.start)
-        return np.array(
-            [
-                (
-                    *one.bleu, one.rouge, one.cider, 0.0 if one.clair is None else one.clair,
-                    1.0 if one.clair is None else one.clair, one.n_words, *(one.meteor or none),
-                )
-                for one in self.scores
-            ],
-            dtype=np.float64,
-        ).reshape(-1, METEOR.stop)  # fmt: skip
-
-
-def bleu_of(rows: Floats, n: int = 4) -> float:
-    """BLEU-n of the corpus of these rows: the statistic of a bootstrap."""
-    correct, guessed = rows[:, :n].sum(axis=0), rows[:, 4 : 4 + n].sum(axis=0)
-    said, true = rows[:, 8].sum(), rows[:, 9].sum()
-    shares = (correct + 1e-15) / (guessed + 1e-9)  # pycocoevalcap's, so that nothing is divided by zero
-    ratio = (said + 1e-15) / (true + 1e-9)
-    return float(np.prod(shares) ** (1 / n) * (math.exp(1 - 1 / ratio) if ratio < 1 else 1.0))
-
-
-def meteor_of(rows: Floats) -> float:
-    """METEOR 1.5 (English) of the corpus of these rows, as its own program adds them up.
-
-    Denkowski and Lavie 2014: words matched as they are, by stem, by synonym and by paraphrase weigh 1, 0.6, 0.8, 0.6,
-    function words a quarter of a content word's three; alpha 0.85, beta 0.2, gamma 0.6. A caption matched whole in one
-    piece has no pieces to be charged for.
-    """
-    counts = rows[:, METEOR].copy()
-    whole = (counts[:, 20] == 1) & (counts[:, 21] == counts[:, 0]) & (counts[:, 22] == counts[:, 1])
-    counts[whole, 20] = 0
-    total = counts.sum(axis=0)
-    matches = np.array([1.0, 0.6, 0.8, 0.6]) @ total[4:20].reshape(4, 4)  # content words said, true; function words
-    said = 0.75 * (total[0] - total[2]) + 0.25 * total[2]
-    true = 0.75 * (total[1] - total[3]) + 0.25 * total[3]
-    precision = (0.75 * matches[0] + 0.25 * matches[2]) / said if said else 0.0
-    recall = (0.75 * matches[1] + 0.25 * matches[3]) / true if true else 0.0
-    if not precision or not recall:
-        return 0.0
-    mean = 1 / (0.15 / precision + 0.85 / recall)
-    pieces = total[20] / ((total[21] + total[22]) / 2)
-    return float(mean * (1 - 0.6 * pieces**0.2))
 
 
 def score(
@@ -192,21 +154,27 @@ def score(
     said = [predicted.get(one.id, "") for one in asked]
     true = [list(one.answers) for one in asked]
     tokens, why, words, references = _tokenized(said, true, with_java)
-    bleu, rouge, cider = _pycocoevalcap(words, references)
-    meteor: Sequence[tuple[float, ...] | None] = [None] * len(asked)
+    grams, rouge, cider = _pycocoevalcap(words, references)
+    counts: Sequence[tuple[float, ...] | None] = [None] * len(asked)
     if not why:
         try:
-            meteor = meteor_statistics(words, references)
+            counts = [uncharged(one) for one in meteor_statistics(words, references)]
         except JavaError as error:
             why = str(error)
     scores = [
-        CaptionScore(one.id, one.image_key, bleu[k], rouge[k], cider[k], len(words[k].split()), meteor[k])
+        CaptionScore(one.id, one.image_key, grams[k], rouge[k], cider[k], len(words[k].split()), counts[k])
         for k, one in enumerate(asked)
     ]
     lengths = [len(reference.split()) for references_ in references for reference in references_]
     missing = sum(one.id not in predicted for one in asked)
     whole = CaptionScores(tuple(scores), tokens, why, missing, float(np.mean(lengths)))
     return whole if decide is None else _judged(whole, said, true, predicted, decide)
+
+
+def uncharged(counts: Sequence[float]) -> tuple[float, ...]:
+    """METEOR's counts of one caption; matched whole in one piece, it has no pieces to be charged for."""
+    whole = counts[20] == 1 and counts[21] == counts[0] and counts[22] == counts[1]
+    return (*counts[:20], 0.0 if whole else counts[20], *counts[21:])
 
 
 def plain_words(caption: str) -> str:

@@ -71,7 +71,7 @@ def ptb_tokens(captions: Sequence[str]) -> list[str]:
 
 
 def meteor_statistics(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
-    """METEOR's counts of every tokenized caption against its tokenized references; see `captions.meteor_of`.
+    """What `geopix.evaluate.measures.meteor` adds up, of every tokenized caption against its tokenized references.
 
     Raises:
         JavaError: If Java is missing or fails.

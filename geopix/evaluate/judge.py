@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -16,12 +15,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geopix.data.describe import endpoint
 from geopix.data.describe.money import Price, price_of
 from geopix.data.describe.replies import Replies, Reply
 from geopix.data.describe.task import StopError
+from geopix.evaluate.forms import CLAIR, MATCH, Form
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -34,84 +34,6 @@ PATIENCE = 10
 
 class JudgeError(ValueError):
     """A judge that can't be asked at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form(Generic[T]):
-    """One kind of question to a judge.
-
-    Args:
-        name: With its version ("vqa-match 1"); another wording takes another version.
-        template: The words, for `str.format`.
-        max_tokens: Of the answer.
-        read: What an answer means, None where it is neither.
-    """
-
-    name: str
-    template: str
-    max_tokens: int
-    read: Callable[[str], T | None]
-
-    @property
-    def sha256(self) -> str:
-        """Of all that shapes an answer."""
-        told = json.dumps([self.name, self.template, self.max_tokens])
-        return hashlib.sha256(told.encode()).hexdigest()
-
-    @property
-    def footer(self) -> str:
-        """The name and the hash, for the footer of a table."""
-        return f"{self.name} ({self.sha256[:12]})"
-
-
-def read_match(said: str) -> bool | None:
-    """1 is a match, 0 is none; with quotes or a full stop, but nothing else: None."""
-    return {"1": True, "0": False}.get(said.strip().strip("\"'`*. \n"))
-
-
-def read_clair(said: str) -> float | None:
-    """The score in 0..1 of a CLAIR answer, None where there is none.
-
-    The first {...} as JSON; where it was cut off within the reason, its "score"; or an answer that is a number and
-    nothing else ("85", "Score: 85/100"), times 100 where it is below 1. Where CLAIR takes the first number of any
-    prose, and 0 where there is none, we take nothing.
-    """
-    value: float | None = None
-    begin = said.find("{")
-    if begin >= 0:
-        try:
-            told = json.loads(said[begin : said.find("}", begin) + 1])["score"]
-            value = float(told) if isinstance(told, (int, float, str)) and not isinstance(told, bool) else None
-        except (ArithmeticError, ValueError, LookupError, TypeError, RecursionError):
-            cut = re.match(r"\{\s*[\"']score[\"']\s*:\s*[\"']?(\d+(?:\.\d+)?)[\"']?\s*,", said[begin:])
-            value = float(cut[1]) if cut else None
-    else:
-        bare = re.fullmatch(r"\W*(?:score\W*)?(\d*\.?\d+)\s*(?:%|/\s*100)?\W*", said, re.IGNORECASE)
-        value = float(bare[1]) if bare else None
-        value = 100 * value if value is not None and value < 1 else value
-    return value / 100 if value is not None and 0 <= value <= 100 else None
-
-
-MATCH: Form[bool] = Form(
-    "vqa-match 1",
-    "Question: {question}\nGround Truth Answer: {true}\nPredicted Answer: {predicted}\nDoes the predicted answer match "
-    "the ground truth? Answer 1 for match and 0 for not match. Use semantic meaning not exact match. Synonyms are also "
-    "treated as a match, e.g., football and soccer, playground and ground track field, building and rooftop, pond and "
-    "swimming pool. Do not explain the reason.\n",
-    100,
-    read_match,
-)
-"""VRSBench's question, word for word; it asks at the default temperature, we at 0."""
-CLAIR: Form[float] = Form(
-    "clair 1",
-    "You are trying to tell if a candidate set of captions is describing the same image as a reference set of captions."
-    "\nCandidate set:\n{candidates}\nReference set:\n{references}\nOn a precise scale from 0 to 100, how likely is it "
-    "that the candidate set is describing the same image as the reference set? (JSON format, with a key "
-    '"score", value between 0 and 100, and a key "reason" with a string value.)\n',
-    1024,
-    read_clair,
-)
-"""CLAIR's question, word for word (Chan et al. 2023). VRSBench's copy cuts its answers off after 100 tokens."""
 
 
 @dataclass
@@ -163,8 +85,23 @@ class Judge:
         self._client, self._replies, self._concurrency = client, replies, concurrency
         self._price = price or price_of(model)
         self._turn = threading.Lock()
-        self._unanswered = 0
+        self._unanswered, self._met = 0, False
         self._gone = ""
+
+    def meet(self) -> None:
+        """Ask one question that counts nowhere, so that a wrong key, name or address is told before long work.
+
+        Raises:
+            JudgeError: If the endpoint takes nothing from us.
+            OSError: If the answer can't be kept.
+        """
+        text = MATCH.template.format(question="Is there a road?", true="yes", predicted="there is one")
+        self._fetch(MATCH, text, request_id(self.model, MATCH, text))  # though it may be kept: the key may have gone
+        self.tally, self._unanswered = Tally(), 0
+
+    def footer(self, form: Form[Any]) -> str:
+        """Who judges by which words; another judge or form is another protocol."""
+        return f"{self.model} at temperature 0, asked by {form.footer}"
 
     def ask(
         self, form: Form[T], blanks: Sequence[dict[str, str]], progress: Callable[[int], None] = lambda done: None
@@ -177,7 +114,8 @@ class Judge:
             progress: Told how many questions are done.
 
         Raises:
-            JudgeError: If the endpoint takes nothing from us: a wrong key, model or address, or no money.
+            JudgeError: If the endpoint takes nothing from us: a wrong key, model or address, or no money. Once it has
+                answered, all that it takes no more stays open instead.
             OSError: If answers can't be kept.
         """
         started = time.perf_counter()
@@ -247,16 +185,18 @@ class Judge:
         try:
             answer = self._client.chat.completions.create(**body, extra_headers={"Idempotency-Key": identity})
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise JudgeError(f"the judge refuses: {_told(error)}; check its name, address and key") from error
+            return self._refused(f"the judge refuses: {_told(error)}; check its name, address and key", error)
         except openai.APITimeoutError:
             return self._unheard("timed out")
         except openai.RateLimitError as error:
             if error.code == "insufficient_quota":
-                raise JudgeError(f"the judge wants money: {_told(error)}") from error
+                return self._refused(f"the judge wants money: {_told(error)}", error)
             return self._unheard("too busy")
         except openai.BadRequestError:
             return self._unheard("question refused")
-        except (openai.OpenAIError, ValueError):  # ValueError: what came was no JSON
+        except (openai.OpenAIError, ValueError) as error:  # ValueError: what came was no JSON
+            if getattr(error, "status_code", None) == 402:  # how some endpoints ask for money
+                return self._refused(f"the judge wants money: {_told(error)}", error)
             return self._unheard("no answer")
         content, finish, tokens_in, tokens_out = endpoint.parts(answer)
         if not finish:
@@ -265,12 +205,20 @@ class Judge:
         reply = Reply(identity, form.name, self.model, content, finish, tokens_in, tokens_out, usd)
         self._replies.add(reply)
         with self._turn:
-            self._unanswered = 0
+            self._unanswered, self._met = 0, True
             self.tally.asked += 1
             self.tally.tokens_in += tokens_in
             self.tally.tokens_out += tokens_out
             self.tally.usd = None if usd is None or self.tally.usd is None else self.tally.usd + usd
         return reply
+
+    def _refused(self, why: str, error: Exception) -> str:
+        """A reason for all that is left, where it has answered before: hours of answers are not thrown away."""
+        with self._turn:
+            if not self._met:
+                raise JudgeError(why) from error
+            self._gone = f"not asked any more ({why})"
+        return self._gone
 
     def _unheard(self, reason: str) -> str:
         with self._turn:

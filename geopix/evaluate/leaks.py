@@ -9,6 +9,8 @@ from typing import Final
 from geopix.data.assembly.fingerprints import fingerprint
 from geopix.data.assembly.twins import RANKS, Gathered
 from geopix.data.entries import EntryError
+from geopix.data.foreign.found import Watch, unwatched
+from geopix.data.foreign.pictures import SUFFIXES
 
 BITS: Final = 28
 """Of 256 of the perceptual hash that may differ; VHR-10's known pair, one port seen twice, differs in as many."""
@@ -16,19 +18,27 @@ BITS: Final = 28
 Files = Sequence[tuple[str, Path]]
 
 
-def leaks(training: Files, evaluated: Files) -> tuple[frozenset[str], str]:
+def files_of(folder: Path) -> Files:
+    """Key and file of every picture in a folder; none where there is no folder."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return tuple((f"{folder.name}/{path.name}", path) for path in found if path.suffix.lower() in SUFFIXES)
+
+
+def leaks(training: Files, evaluated: Files, watch: Watch = unwatched) -> tuple[frozenset[str], str]:
     """The keys of images with a twin in training, and the sentence for the footer.
 
     Args:
         training: Key and file of the data set's own training images.
         evaluated: The same of the images asked about.
+        watch: Told how many images are looked at.
     """
     if not training:
         return frozenset(), "not done: the folder holds no training images"
     gathered, keys, unread = Gathered(), list[str](), 0
     try:
         for split, files in (("train", training), ("val", evaluated)):
-            for key, path in files:
+            for done, (key, path) in enumerate(files, start=1 + (split == "val") * len(training)):
+                watch("looking for twins", done, len(training) + len(evaluated))
                 print_ = fingerprint(key, path, None)
                 if print_.problem:
                     unread += 1

@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property, lru_cache
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from geopix.evaluate.metrics import DRAWS, Floats, Interval
 
+UInt16: TypeAlias = NDArray[np.uint16]
 _DRAWS_AT_ONCE = 200
+_MOST_KEPT = 40_000_000
+"""Images times draws that are kept from one number to the next, two bytes each."""
 
 
 class MeasureError(ValueError):
@@ -50,7 +54,26 @@ def bleu(sums: Floats) -> Floats:
     return np.asarray(np.prod(shares, axis=-1) ** (1 / n) * np.exp(np.minimum(0.0, 1 - 1 / length)))
 
 
-STATISTICS: dict[str, Callable[[Floats], Floats]] = {"ratio": ratio, "macro": macro, "ece": ece, "bleu": bleu}
+def meteor(sums: Floats) -> Floats:
+    """(..., 23) sums of METEOR 1.5's counts -> METEOR (English) of the corpus, as its own program adds them up.
+
+    Denkowski and Lavie 2014: words matched as they are, by stem, by synonym and by paraphrase weigh 1, 0.6, 0.8, 0.6,
+    function words a quarter of a content word's three; alpha 0.85, beta 0.2, gamma 0.6.
+    """
+    kinds = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
+    matches = np.einsum("k,...kc->...c", np.array([1.0, 0.6, 0.8, 0.6]), kinds)  # content said, true; function words
+    said = 0.75 * (sums[..., 0] - sums[..., 2]) + 0.25 * sums[..., 2]
+    true = 0.75 * (sums[..., 1] - sums[..., 3]) + 0.25 * sums[..., 3]
+    precision = np.nan_to_num(_divided(0.75 * matches[..., 0] + 0.25 * matches[..., 2], said))
+    recall = np.nan_to_num(_divided(0.75 * matches[..., 1] + 0.25 * matches[..., 3], true))
+    mean = np.nan_to_num(_divided(precision * recall, 0.15 * recall + 0.85 * precision))
+    pieces = np.nan_to_num(_divided(sums[..., 20], (sums[..., 21] + sums[..., 22]) / 2))
+    return np.asarray(mean * (1 - 0.6 * pieces**0.2))
+
+
+STATISTICS: dict[str, Callable[[Floats], Floats]] = {
+    "ratio": ratio, "macro": macro, "ece": ece, "bleu": bleu, "meteor": meteor,
+}  # fmt: skip
 """What may be made of sums (..., k); one line adds another."""
 
 
@@ -100,6 +123,13 @@ class Measure:
 
     def interval(self, draws: int = DRAWS, seed: int = 0) -> Interval:
         """The number with its percentile 95 % interval, resampling images; NaN throughout without samples."""
+        return self._interval if (draws, seed) == (DRAWS, 0) else self._drawn(draws, seed)
+
+    @cached_property
+    def _interval(self) -> Interval:
+        return self._drawn(DRAWS, 0)  # every form of a table shows it
+
+    def _drawn(self, draws: int, seed: int) -> Interval:
         if not len(self.rows):
             return Interval(math.nan, math.nan, math.nan)
         function = STATISTICS[self.statistic]
@@ -151,24 +181,44 @@ class Sums:
         return Measure(name, tuple(kept.ids), tuple(kept.image_keys), rows, statistic, count, unit)
 
 
-def mean_of(name: str, ids: Sequence[str], image_keys: Sequence[str], values: ArrayLike, unit: str = "") -> Measure:
-    """The mean of one value a sample."""
-    column = np.asarray(values, dtype=np.float64).reshape(-1)
-    rows = np.stack([column, np.ones_like(column)], axis=1)
-    return Measure(name, tuple(ids), tuple(image_keys), rows, unit=unit or "questions")
+def mean_of(
+    name: str,
+    ids: Sequence[str],
+    image_keys: Sequence[str],
+    values: ArrayLike,
+    unit: str = "",
+    counted: ArrayLike | None = None,
+) -> Measure:
+    """The mean of one value a sample, of those that are ``counted`` (1 or 0 each; all where it is None)."""
+    rows, count = _counted(values, counted)
+    return Measure(name, tuple(ids), tuple(image_keys), rows, count=count, unit=unit or "questions")
 
 
 def macro_of(
-    name: str, ids: Sequence[str], image_keys: Sequence[str], values: ArrayLike, groups: Sequence[str]
+    name: str,
+    ids: Sequence[str],
+    image_keys: Sequence[str],
+    values: ArrayLike,
+    groups: Sequence[str],
+    counted: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of the groups' means of one value a sample."""
-    column = np.asarray(values, dtype=np.float64).reshape(-1)
+    """The mean of the groups' means of one value a sample, of those that are ``counted`` as in `mean_of`."""
+    pairs, count = _counted(values, counted)
     names = sorted(set(groups))
-    rows = np.zeros((len(column), 2 * len(names)))
+    rows = np.zeros((len(pairs), 2 * len(names)))
     places = 2 * np.array([names.index(group) for group in groups], dtype=np.int64)
-    rows[np.arange(len(column)), places] = column
-    rows[np.arange(len(column)), places + 1] = 1.0
-    return Measure(name, tuple(ids), tuple(image_keys), rows, "macro")
+    rows[np.arange(len(pairs)), places] = pairs[:, 0]
+    rows[np.arange(len(pairs)), places + 1] = pairs[:, 1]
+    return Measure(name, tuple(ids), tuple(image_keys), rows, "macro", count)
+
+
+def _counted(values: ArrayLike, counted: ArrayLike | None) -> tuple[Floats, int | None]:
+    """(n, 2): the value and one where it counts, else nothing; and how many count."""
+    column = np.asarray(values, dtype=np.float64).reshape(-1)
+    if counted is None:
+        return np.stack([column, np.ones_like(column)], axis=1), None
+    there = np.asarray(counted, dtype=np.bool_).reshape(-1)
+    return np.stack([np.where(there, column, 0.0), there], axis=1), int(there.sum())
 
 
 def difference(ours: Measure, theirs: Measure, draws: int = DRAWS, seed: int = 0) -> Interval:
@@ -202,11 +252,24 @@ def _resampled(rows: Floats, image_keys: Sequence[str], draws: int, seed: int) -
     members = np.array([clusters.setdefault(key, len(clusters)) for key in image_keys])
     sums = np.zeros((len(clusters), rows.shape[1]))
     np.add.at(sums, members, rows)
-    random, n = np.random.default_rng(seed), len(clusters)
+    n = len(clusters)
+    for drawn in _kept_draws(n, draws, seed) if n * draws <= _MOST_KEPT else _draws(n, draws, seed):
+        yield drawn.astype(np.float64) @ sums
+
+
+def _draws(n: int, draws: int, seed: int) -> Iterator[UInt16]:
+    """(some draws, n) how often each image is drawn."""
+    random = np.random.default_rng(seed)
     for start in range(0, draws, _DRAWS_AT_ONCE):
         size = min(_DRAWS_AT_ONCE, draws - start)
         picked = random.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(picked.ravel(), minlength=size * n).reshape(size, n).astype(np.float64) @ sums
+        yield np.bincount(picked.ravel(), minlength=size * n).reshape(size, n).astype(np.uint16)
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(n: int, draws: int, seed: int) -> tuple[UInt16, ...]:
+    """The same, for the next number about as many images: the cells of a row have one set of draws."""
+    return tuple(_draws(n, draws, seed))
 
 
 def _middle(drawn: Floats) -> tuple[float, float]:
@@ -238,7 +301,7 @@ def to_json(measure: Measure, samples: list[dict[str, Any]]) -> dict[str, Any]:
         "high": _number(interval.high),
         "statistic": measure.statistic,
         "samples": samples.index(told),
-        "rows": [[round(float(number), 9) for number in row] for row in measure.rows],
+        "rows": measure.rows.round(9).tolist(),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +11,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from geopix.classes import VHR10, plural
+from geopix.classes import UNKNOWN, VHR10, plural
 from geopix.data.entries import Entry, read_image
+from geopix.data.facts import in_a_question
+from geopix.data.mixture import MOST_COUNTED_OFF, not_there
 from geopix.dialogue import GROUP, PHRASE
 from geopix.records import Box, Image, Turn
-
-_MOST_TARGETS = 11
-"""Objects asked for at once; the paper's filter leaves no image with more (§IV-A)."""
 
 Kind: TypeAlias = Literal["referred", "all", "absent", "box"]
 Units: TypeAlias = tuple[int, int, int, int]
@@ -89,9 +88,9 @@ def box_units(box: Box, size_hw: tuple[int, int]) -> Units:
     return x1, y1, x2, y2
 
 
-def _referred(entry: Entry, picture: Path) -> list[Probe]:
+def _referred(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
     """Every object with a mask and a description, all in one question: multi-referring as in §V-B."""
-    able = [one for one in entry.objects if one.counts is not None and one.descriptions][:_MOST_TARGETS]
+    able = [one for one in entry.objects if one.counts is not None and one.descriptions][:MOST_COUNTED_OFF]
     if not able:
         return []
     phrases = [in_a_question(one.descriptions[0]) for one in able]
@@ -102,12 +101,12 @@ def _referred(entry: Entry, picture: Path) -> list[Probe]:
                   truth)]  # fmt: skip
 
 
-def _all(entry: Entry, picture: Path) -> list[Probe]:
+def _all(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
     """Every class whose objects all have masks."""
     made = []
-    for name in dict.fromkeys(one.class_name for one in entry.objects):
+    for name in dict.fromkeys(one.class_name for one in entry.objects if one.class_name != UNKNOWN):
         members = [one for one in entry.objects if one.class_name == name]
-        if entry.complete and len(members) <= _MOST_TARGETS and all(one.counts is not None for one in members):
+        if entry.complete and len(members) <= MOST_COUNTED_OFF and all(one.counts is not None for one in members):
             truth = tuple(Truth(name, one.counts or "") for one in members)
             answer = ", ".join([f"{PHRASE} the {name}{GROUP}"] * len(members)) + "."
             question = f"Segment all {plural(name)}."
@@ -117,10 +116,11 @@ def _all(entry: Entry, picture: Path) -> list[Probe]:
     return made
 
 
-def _absent(entry: Entry, picture: Path) -> list[Probe]:
-    """One class that is not there, the same whenever this image is asked about."""
+def _absent(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
+    """One class that somebody looked for and that is not there, the same whenever this image is asked about."""
     there = {one.class_name for one in entry.objects}
-    candidates = [name for name in VHR10 if name not in there]
+    first = [name for name in VHR10 if name in annotated]
+    candidates = not_there(first, there) or not_there(sorted(annotated), there)
     if not entry.complete or not candidates:
         return []
     seed = int.from_bytes(hashlib.sha256(entry.key.encode()).digest()[:8])
@@ -128,7 +128,7 @@ def _absent(entry: Entry, picture: Path) -> list[Probe]:
     return [Probe(f"{entry.key}/absent", entry.key, "absent", f"Segment the {name}.", entry.size_hw, picture)]
 
 
-def _boxes(entry: Entry, picture: Path) -> list[Probe]:
+def _boxes(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
     """Every described object."""
     made = []
     for index, one in enumerate(entry.objects):
@@ -143,13 +143,7 @@ def _boxes(entry: Entry, picture: Path) -> list[Probe]:
     return made
 
 
-ASKERS: dict[Kind, Callable[[Entry, Path], list[Probe]]] = {
+ASKERS: dict[Kind, Callable[[Entry, Path, Collection[str]], list[Probe]]] = {
     "referred": _referred, "all": _all, "absent": _absent, "box": _boxes,
 }  # fmt: skip
-
-
-def in_a_question(description: str) -> str:
-    """A description inside a question: no full stop, no capital in front."""
-    words = " ".join(description.split()).rstrip(" .")
-    first, *others = words.split(" ")
-    return words if not first[1:].islower() and first[1:] else " ".join([first.lower(), *others])
+"""What is asked about an entry; its picture; the classes that are annotated in its part of the set."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from geopix.classes import UNKNOWN
 from geopix.data.entries import ABOUT, EntryError, SetReader
+from geopix.data.facts import in_a_question
 from geopix.data.foreign.found import MALFORMED, skipped
 from geopix.data.foreign.grid import hull
 from geopix.data.foreign.jsonstream import items
 from geopix.data.foreign.pictures import Pictures, image_size
 from geopix.data.foreign.words import text
 from geopix.dialogue import box_text, text_box
-from geopix.evaluate.probe import ASKERS, Kind, Probe, Truth, box_units, in_a_question
+from geopix.evaluate.leaks import files_of
+from geopix.evaluate.probe import ASKERS, Kind, Probe, Truth, box_units
 from geopix.evaluate.vhr10 import Question, questions, spread
 from geopix.records import encode_mask
 
@@ -129,14 +132,19 @@ def _of_set(folder: Path, kinds: Sequence[Kind]) -> Probes:
     found: dict[str, list[Probe]] = {"val": [], "test": []}
     images: dict[str, list[tuple[str, Path]]] = {"train": [], "val": [], "test": []}
     left_out: dict[str, Counter[str]] = {"val": Counter(), "test": Counter()}
+    annotated: dict[str, set[str]] = defaultdict(set)  # nobody looked for other classes in a subset
+    entries = []
     for entry in reader:
         images[entry.split].append((entry.key, reader.images / entry.image))
+        annotated[entry.subset].update({one.class_name for one in entry.objects} - {UNKNOWN})
         if entry.split != "train":
-            for kind in kinds:
-                made = ASKERS[kind](entry, reader.images / entry.image)
-                found[entry.split] += made
-                if not made:
-                    left_out[entry.split][f"no object that kind {kind!r} can ask for"] += 1
+            entries.append(entry)
+    for entry in entries:
+        for kind in kinds:
+            made = ASKERS[kind](entry, reader.images / entry.image, annotated[entry.subset])
+            found[entry.split] += made
+            if not made:
+                left_out[entry.split][f"no object that kind {kind!r} can ask for"] += 1
     split = "val" if found["val"] else "test"
     name = f"{reader.about.name}, {split}"
     asked = tuple(found[split])
@@ -168,7 +176,8 @@ def _of_vrsbench(folder: Path) -> Probes:
     ids = Counter(probe.id for probe in asked)
     kept = tuple(probe for probe in asked if ids[probe.id] == 1)
     left_out["id that is there twice"] += len(asked) - len(kept)
-    return Probes("VRSBench, referring", kept, n, +left_out, (), tuple(evaluated.items()))
+    training = tuple(files_of(folder / "Images_train"))
+    return Probes("VRSBench, referring", kept, n, +left_out, training, tuple(evaluated.items()))
 
 
 def batched(asked: Sequence[T], size: int) -> Iterator[Sequence[T]]:

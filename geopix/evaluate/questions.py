@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from geopix.data.entries import EntryError
 from geopix.data.foreign.found import MALFORMED, required, skipped, unwatched
@@ -15,6 +15,8 @@ from geopix.data.foreign.jsonstream import items
 from geopix.data.foreign.pictures import Pictures, image_size
 from geopix.data.foreign.words import text
 from geopix.records import Split
+
+T = TypeVar("T")
 
 CAPTION = "Describe the image in detail."
 """The instruction that the paper gives every model (§V-D)."""
@@ -30,8 +32,9 @@ RSIEVAL_TYPES = {
     "absolute pos": "absolute position", "relative position": "relative position", "relative pos": "relative position",
     "area comparison": "area comparison", "area comp": "area comparison", "road direction": "road direction",
     "road dir": "road direction", "image": "image", "scene": "scene", "reasoning": "reasoning",
+    "ab position": "absolute position", "re position": "relative position", "road ori": "road direction",
 }  # fmt: skip
-"""RSIEval's types, whole or as Table V shortens them, and their columns there."""
+"""RSIEval's types, whole, as Table V shortens them, or as the file does, and their columns there."""
 UCM_TYPES = {"what is the theme": "scene", "does this": "presence", "how many": "quantity", "": "position"}
 """How the questions about UC Merced begin, and the columns of Table IV that they belong to."""
 
@@ -82,8 +85,6 @@ class Questions:
 
 
 _Row = tuple[str, dict[str, Any]]
-_Make = Callable[[dict[str, Any], str], Asked]
-"""Of a row and its number; an error leaves the row out and is counted."""
 
 
 def vrsbench_vqa(folder: Path) -> Questions:
@@ -103,11 +104,11 @@ def vrsbench_vqa(folder: Path) -> Questions:
         )  # fmt: skip
 
     path = folder / "VRSBench_EVAL_vqa.json"
-    return _gather("VRSBench, questions", [path], _rows(path), make)
+    return gather("VRSBench, questions", [path], _rows(path), make)
 
 
 def rsieval_vqa(folder: Path) -> Questions:
-    """Table V: the questions of RSIEval's ``annotations.json``.
+    """Table V: the questions of RSIEval's ``annotations.json``; the full stops that its answers end in are left out.
 
     Raises:
         EntryError: If the file is missing or broken, or not one question can be asked.
@@ -126,10 +127,10 @@ def rsieval_vqa(folder: Path) -> Questions:
         kind = " ".join(text(pair["type"]).lower().replace("_", " ").strip(".").split())
         return Asked(
             f"rsieval/{number}", *images(row["filename"]), RSIEVAL_TYPES.get(kind, kind),
-            text(pair["question"]), (text(pair["answer"]),),
+            text(pair["question"]), (text(text(pair["answer"]).rstrip(" .")),),
         )  # fmt: skip
 
-    return _gather("RSIEval, questions", [path], rows(), make)
+    return gather("RSIEval, questions", [path], rows(), make)
 
 
 def ucm_vqa(folder: Path, split: Split = "val") -> Questions:
@@ -153,7 +154,7 @@ def ucm_vqa(folder: Path, split: Split = "val") -> Questions:
         return Asked(f"ucm/{number}", *images(row["image"]), column, asked, (text(row["answer"]),))
 
     rows = ((number, row) for number, row in _rows(paths[1]) if row.get("image") in inside)
-    return _gather(f"UC Merced {split}, questions", paths, rows, make)
+    return gather(f"UC Merced {split}, questions", paths, rows, make)
 
 
 def vrsbench_captions(folder: Path) -> Questions:
@@ -171,7 +172,7 @@ def vrsbench_captions(folder: Path) -> Questions:
         identity = f"vrsbench/{row.get('question_id', number)}"
         return Asked(identity, key, image, "caption", CAPTION, (text(row["ground_truth"]),))
 
-    return _gather("VRSBench, captions", [path], _rows(path), make)
+    return gather("VRSBench, captions", [path], _rows(path), make)
 
 
 def rsieval_captions(folder: Path) -> Questions:
@@ -188,7 +189,7 @@ def rsieval_captions(folder: Path) -> Questions:
         key, image = images(row["filename"])
         return Asked(f"rsieval/{number}", key, image, "caption", CAPTION, (text(row["caption"]),))
 
-    return _gather("RSIEval, captions", [path], _rows(path), make)
+    return gather("RSIEval, captions", [path], _rows(path), make)
 
 
 def ucm_captions(folder: Path, split: Split = "val") -> Questions:
@@ -209,7 +210,7 @@ def ucm_captions(folder: Path, split: Split = "val") -> Questions:
         return Asked(f"ucm/{number}", key, image, "caption", CAPTION, captions)
 
     rows = ((number, row) for number, row in _rows(path) if row.get("split") == split)
-    return _gather(f"UC Merced {split}, captions", [path], rows, make)
+    return gather(f"UC Merced {split}, captions", [path], rows, make)
 
 
 def _rows(path: Path) -> Iterator[_Row]:
@@ -235,7 +236,19 @@ class _Images:
         return f"{self.name}/{name}", self.known[name]
 
 
-def _gather(name: str, paths: list[Path], rows: Iterator[_Row], make: _Make) -> Questions:
+def gather(name: str, paths: list[Path], rows: Iterable[tuple[str, T]], make: Callable[[T, str], Asked]) -> Questions:
+    """What rows ask, and what was left out of them.
+
+    Args:
+        name: The data set with its split.
+        paths: The files that the rows come from, for their hash.
+        rows: Each with its number in them.
+        make: A question of a row and its number; an error leaves the row out and is counted.
+
+    Raises:
+        EntryError: If not one question can be asked.
+        OSError: If a file can't be read.
+    """
     asked: dict[str, Asked] = {}
     left_out: Counter[str] = Counter()
     example = ""

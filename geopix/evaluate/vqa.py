@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from geopix.evaluate.metrics import Floats
+from geopix.evaluate.measures import macro_of
 from geopix.evaluate.questions import RSIEVAL_TYPES, UCM_TYPES, VRSBENCH_TYPES, Asked
 
 TABLE_4 = tuple(dict.fromkeys(VRSBENCH_TYPES.values()))
@@ -23,8 +23,8 @@ CLOSED = frozenset({"yes", "no", *map(str, range(100))})
 PROTOCOL = (
     "VRSBench's rule: both answers in lower case; right where the true answer is a part of the predicted one, letter "
     'by letter (so "no" is right in "not known"); else wrong where the true answer is yes, no or 0 to 99; else the '
-    "judge. What no judge has decided is right for nobody: the interval of bounds goes from all of it wrong to all of "
-    "it right. Exact: equal words, no judge needed."
+    "judge. Accuracy: of the answers that the rule or the judge decided. What nobody decided has bounds beside it: all "
+    "of it wrong, all of it right. Equal words: case, articles and punctuation aside, no judge needed."
 )
 
 Rule = Literal["part", "closed", "judge", "not judged", "no answer"]
@@ -119,15 +119,35 @@ class VqaScore:
     @property
     def macro(self) -> Accuracy:
         """The mean of the kinds that have questions: every kind weighs the same. Table IV's other rows are this one."""
-        columns = [one for one in map(self.of_kind, self.kinds) if one.n]
-        n, open_ = sum(one.n for one in columns), sum(one.not_judged for one in columns)
-        low, high = ([one.low for one in columns], [one.high for one in columns])
-        return Accuracy(n, open_, float(np.mean(low)), float(np.mean(high))) if columns else _accuracy([])
+        listed = [one for one in self.verdicts if one.kind in self.kinds]
+        ids, keys, kinds = ([getattr(one, name) for one in listed] for name in ("id", "image_key", "kind"))
+        low, high = (
+            macro_of("macro", ids, keys, [getattr(one, side) for one in listed], kinds).value
+            for side in ("low", "high")
+        )
+        return Accuracy(len(listed), sum(one.right is None for one in listed), low, high)
 
     @property
     def rules(self) -> dict[Rule, int]:
         """How many answers each rule decided."""
         return dict(Counter(verdict.rule for verdict in self.verdicts))
+
+    @property
+    def told(self) -> str:
+        """What decided the answers, and what nobody has decided: for the footer of a table."""
+        rules = Counter(self.rules)
+        open_, left = rules["judge"] + rules["not judged"], rules["not judged"]
+        told = f"{len(self.verdicts) - open_:,} of {len(self.verdicts):,} answers decided by the rule"
+        if self.generous:
+            told += f" ({self.generous:,} of them right by letters, not by whole words)"
+        if self.missing:
+            told += f", {self.missing:,} of them because there is none"
+        told += f"; {open_:,} left open by it"
+        if open_:
+            told += f", of which {rules['judge']:,} judged ({100 * rules['judge'] / open_:.1f} %), {left:,} not judged"
+        others = sum(self.other_kinds.values())
+        told += f"; {others:,} questions of kinds without a row count in the micro average alone" if others else ""
+        return told
 
     @property
     def generous(self) -> int:
@@ -138,33 +158,6 @@ class VqaScore:
     def other_kinds(self) -> dict[str, int]:
         """Questions of kinds that the table has no column for."""
         return dict(Counter(verdict.kind for verdict in self.verdicts if verdict.kind not in self.kinds))
-
-    def rows(self) -> Floats:
-        """(n, 4) for `geopix.evaluate.metrics.bootstrap`: the kind's place (-1 for others), low, high, exact."""
-        places = {kind: place for place, kind in enumerate(self.kinds)}
-        told = [(places.get(one.kind, -1), one.low, one.high, float(one.exact)) for one in self.verdicts]
-        return np.array(told, dtype=np.float64).reshape(-1, 4)
-
-    @property
-    def image_keys(self) -> tuple[str, ...]:
-        """The image of every row."""
-        return tuple(verdict.image_key for verdict in self.verdicts)
-
-
-LOW, HIGH, EXACT = 1, 2, 3
-"""Columns of `VqaScore.rows`."""
-
-
-def micro_of(rows: Floats, column: int = LOW) -> float:
-    """The accuracy over all rows of `VqaScore.rows`; the statistic of a bootstrap."""
-    return float(rows[:, column].mean())
-
-
-def macro_of(rows: Floats, column: int = LOW) -> float:
-    """The mean over the kinds that a draw holds; rows of other kinds are left out. NaN where it holds none."""
-    kinds = rows[:, 0]
-    shares = [float(rows[kinds == kind, column].mean()) for kind in np.unique(kinds) if kind >= 0]
-    return float(np.mean(shares)) if shares else float("nan")
 
 
 def score(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geopix.model.attention import Attention, PositionEncoding, repeated
-from geopix.model.mask_predictor import LARGEST_LOGIT, ClassQuery, MaskPrediction, weighted_sum
+from geopix.model.mask_decoder import LARGEST_LOGIT
+from geopix.model.mask_predictor import ClassQuery, MaskPrediction, weighted_sum
 
 _HEADS = 8
 _MASK_TOKENS = 4

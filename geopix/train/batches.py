@@ -153,6 +153,8 @@ class Sampler:
                         if len(wanted) + len(turn.targets) <= self.stage.targets:
                             turns.append(self._tagged(turn, rng))
                             wanted += turn.targets
+                            if turn.begun:
+                                break
                     if turns:
                         dialogues.append(self.dialogue.encode(turns))
             packed.append(pack(dialogues, self.dialogue.image_id))

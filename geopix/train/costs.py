@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -189,16 +189,23 @@ def _dtype(model: GeoPixModel) -> torch.dtype:
     return next(model.multimodal_projector.parameters()).dtype
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 2048) -> float:
-    """Operations a second that a device's matrix products reach, the best of five."""
+def matmul_rate(
+    device: torch.device, dtype: torch.dtype, side: int = 2048, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Operations a second that a device's matrix products reach, the best of five.
+
+    Args:
+        device, dtype, side: Of the two square matrices.
+        clock: Tells seconds.
+    """
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(5):
         _wait(device)
-        started = time.perf_counter()
+        started = clock()
         left @ right
         _wait(device)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return 2 * side**3 / min(seconds)
 
 

@@ -23,7 +23,7 @@ from geopix.train.batches import Sampler
 from geopix.train.checkpoints import Checkpoint, Tell
 from geopix.train.optimizer import MasterAdamW, schedule, target
 from geopix.train.step import States, step_losses, to_device, total_loss
-from geopix.train.together import RunningAverages, Update, accelerator
+from geopix.train.together import RunningAverages, Update, accelerator, shard, shards
 from geopix.train.trouble import DivergedError, culprits, enough_memory, printable
 from geopix.train.watch import Watch
 
@@ -117,7 +117,7 @@ class _Run:
     ) -> None:
         self.model, self.sampler, self.stage, self.folder = model, sampler, stage, folder
         self.states, self.among, self.tell = states, among, tell
-        rates = {name: stage.learning_rate * _rate(name, stage) for name, _ in model.named_parameters()}
+        rates = {name: stage.rate_of(name) for name, _ in model.named_parameters()}
         for name, parameter in model.named_parameters():
             if rates[name] == 0:
                 parameter.requires_grad_(False)
@@ -126,6 +126,9 @@ class _Run:
         self.optimizer = MasterAdamW(named, rates, stage.betas, stage.weight_decay, row_wise=banks)
         if stage.gradient_checkpointing:
             model.language.causal.activation_checkpointing_enable({"use_reentrant": False})
+        self.sharded = shards(among)
+        if self.sharded:
+            shard(model, among)
         self.averages = RunningAverages(model)
         self.told: set[str] = set()
 
@@ -134,8 +137,12 @@ class _Run:
         stage, among = self.stage, self.among
         update = Update(stage.accumulate, among.device)
         self.averages.start()
-        for micro in range(among.process_index, stage.accumulate, among.num_processes):
-            self._micro_batch(step, micro, update)
+        for first in range(0, stage.accumulate, among.num_processes):
+            micro = first + among.process_index
+            if micro < stage.accumulate:
+                self._micro_batch(step, micro, update)
+            elif self.sharded:  # what is computed there is forgotten: layers are gathered by all, or by none
+                self._micro_batch(step, stage.accumulate - 1, None)
         update.meet(among)
         if among.num_processes > 1:
             self.optimizer.meet(lambda tensor: among.reduce(tensor, "sum"), among.device)
@@ -153,8 +160,8 @@ class _Run:
         self.averages.finish(among, good)
         return update, norm
 
-    def _micro_batch(self, step: int, micro: int, update: Update) -> None:
-        """Compute one micro-batch's losses and collect its gradients."""
+    def _micro_batch(self, step: int, micro: int, update: Update | None) -> None:
+        """Compute one micro-batch's losses and collect its gradients; without an update it leaves no trace."""
         stage, model = self.stage, self.model
         number = step * stage.accumulate + micro
         torch.manual_seed(stage.seed * 1_000_003 + number)  # dropout and class naming, the same after a restart
@@ -163,18 +170,26 @@ class _Run:
         progress = step / stage.steps
         told = step_losses(model, batch, stage, progress, self.states)
         loss = total_loss(told.losses, stage)
-        good = bool(torch.isfinite(loss))
-        if good:
+        finite = bool(torch.isfinite(loss))
+        good = finite and update is not None
+        if finite or self.sharded:
             loss.backward()
-            self.optimizer.collect()
-        self.averages.take(good)
-        numbers = {name: float(value.detach()) for name, value in told.losses.items()}
         if good:
+            self.optimizer.collect()
+        else:
+            self.optimizer.forget_last()
+        self.averages.take(good)
+        anywhere = self._anywhere(not finite)
+        if anywhere:  # sharded, all processes look, as the layers that one needs are gathered by all
+            bad = culprits(model, batch, stage, progress, self.states, self.sampler.dialogue)
+            self.averages.take(False)
+        if update is None:
+            return
+        numbers = {name: float(value.detach()) for name, value in told.losses.items()}
+        if finite:
             numbers |= {"loss": float(loss.detach()), "targets": float(batch.present.sum())}
             update.add(micro, {**numbers, "good": 1.0})
         else:
-            bad = culprits(model, batch, stage, progress, self.states, self.sampler.dialogue)
-            self.averages.take(False)
             sentence = f"the loss of step {step} is {loss.item()}: {_shown(numbers)}; it comes from {'; '.join(bad)}"
             if stage.on_bad_loss == "stop":
                 raise DivergedError(printable(sentence))
@@ -185,10 +200,18 @@ class _Run:
             path = self.folder / "overlays" / f"{step + 1:08d}.png"
             overlays.draw(batch, told.logits, self.sampler.dialogue, path)
 
-    def _note_unreadable(self, update: Update) -> None:
+    def _anywhere(self, here: bool) -> bool:
+        """Whether something holds here, or, sharded, in any process."""
+        if not self.sharded:
+            return here
+        return bool(self.among.reduce(torch.tensor(float(here), device=self.among.device), "sum"))
+
+    def _note_unreadable(self, update: Update | None) -> None:
         """Say of every sample that can't be read so once, and write it down every time that it is drawn."""
         for store in self.sampler.stores:
             met, store.unreadable = store.unreadable, []
+            if update is None:
+                continue
             update.note("unreadable", met)
             for text in met:
                 if text not in self.told:
@@ -242,12 +265,6 @@ def _copy_buffers(found: Checkpoint, model: GeoPixModel) -> None:
     own = dict(model.named_buffers())
     for name, tensor in found.buffers.items():
         own[name].copy_(tensor)
-
-
-def _rate(name: str, stage: Stage) -> float:
-    """The multiple of the longest prefix that fits a parameter's name."""
-    fitting = [prefix for prefix in stage.part_rates if name.startswith(prefix)]
-    return stage.part_rates[max(fitting, key=len)] if fitting else 1.0
 
 
 def _shown(numbers: dict[str, float]) -> str:

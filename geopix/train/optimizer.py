@@ -122,6 +122,11 @@ class MasterAdamW:
         for master in self.masters.values():
             master.grad = None
 
+    def forget_last(self) -> None:
+        """Drop the gradients that the parameters have since the last `collect`."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
     def state(self) -> dict[str, Tensor]:
         """Masters and moments as flat tensors, for a safetensors file.
 

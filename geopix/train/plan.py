@@ -15,7 +15,7 @@ from geopix.model.llm import add_lora
 from geopix.model.memory import Bank
 from geopix.train.batches import Batch
 from geopix.train.costs import StepSize
-from geopix.train.sharding import Sharding, gathered, kept_whole, share, units
+from geopix.train.sharding import Sharding, gathered, share, units
 
 ADAMW = 12
 """Bytes that the optimiser keeps for every number that trains: a float32 master and two moments."""
@@ -97,8 +97,7 @@ def prepare(model: GeoPixModel, stage: Stage, new_ids: Sequence[int]) -> None:
             model.language.causal, stage.lora_rank, stage.lora_alpha, stage.lora_dropout, new_ids
         )
     for name, parameter in model.named_parameters():
-        fitting = [prefix for prefix in stage.part_rates if name.startswith(prefix)]
-        if fitting and stage.part_rates[max(fitting, key=len)] == 0:
+        if stage.rate_of(name) == 0:
             parameter.requires_grad_(False)
 
 
@@ -132,25 +131,21 @@ def device_memory(model: nn.Module, sharding: Sharding, devices: int, activation
         activations: Bytes of a device's own, see `geopix.train.costs`.
         bank_rows: Of the memory bank, how many a step reads; only these have a gradient, where it is sparse.
     """
-    named = dict(model.named_parameters())
-    whole = kept_whole(model)
+    found = units(model)
+    cut = {name for unit in found for name in unit.parameters} if sharding == "fsdp2" else set()
     banks = {f"{name}.rows" for name, module in model.named_modules() if isinstance(module, Bank)}
+    split = devices if sharding == "zero2" else 1
     weights = gradients = optimizer = 0
-    for name, parameter in named.items():
+    for name, parameter in model.named_parameters():
         size, item = parameter.numel(), parameter.element_size()
-        cut = sharding == "fsdp2" and name not in whole
-        if sharding == "fsdp2" and parameter.requires_grad:
-            item = 4  # accelerate keeps what trains in float32 there
-        own = share(parameter.shape, devices) if cut else size
-        weights += own * item
+        weights += (share(parameter.shape, devices) if name in cut else size) * item
         if not parameter.requires_grad:
             continue
         sparse = name in banks and sharding != "zero2"  # ZeRO knows no sparse gradients
-        rows = min(bank_rows, parameter.shape[0]) * parameter.shape[1] if sparse else own
-        split = devices if sharding == "zero2" else 1
+        rows = min(bank_rows, parameter.shape[0]) * parameter.shape[1] if sparse else size
         gradients += GRADIENT * -(-rows // split)
-        optimizer += ADAMW * -(-own // split)
-    passing = {"none": 0, "fsdp2": gathered(units(model)), "zero2": 2 * 2 * ZERO2_BUCKET}[sharding]
+        optimizer += ADAMW * -(-size // split)
+    passing = {"none": 0, "fsdp2": gathered(found), "zero2": 2 * 2 * ZERO2_BUCKET}[sharding]
     if devices == 1:
         passing = 0
     return DeviceMemory(sharding, devices, weights, gradients, optimizer, activations, passing)

@@ -25,7 +25,7 @@ from geopix.train.loop import load_trained, train
 from geopix.train.phrases import all_phrases, class_words, phrase_states
 from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_of
 from geopix.train.stores import RECIPES, open_store, recipe_record, take
-from geopix.train.together import accelerator
+from geopix.train.together import accelerator, shards
 
 
 def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, export: Path | None) -> None:
@@ -78,6 +78,10 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
 
         train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores))
     if export is not None and among.is_main_process:
+        if shards(among):  # its layers are in pieces: the whole is made again from the checkpoint
+            model, dialogue = build(stage, among.device)
+            begin(stage, model, dialogue, folder, load_trained)
+            load_trained(folder / stage.name, model)
         write_export(stage, model, dialogue, folder, export)
 
 

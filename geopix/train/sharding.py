@@ -1,37 +1,39 @@
-"""Which modules are sharded as one, and what a device then holds (§V-A at full size; configs/accelerate)."""
+"""What FSDP2 cuts into shares, and what every device holds whole (§V-A at full size; configs/accelerate).
+
+Cut are the frozen weights of the language model's layers: 6.5 of the 7.1 billion parameters, and of these nobody needs
+a gradient. What trains is whole on every device, so masters, moments, rows of the bank, clipping and checkpoints are
+those of the loop without shares, and a run may go on with another number of devices (docs/training.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from torch import nn
-
-from geopix.model.memory import Bank, MemoryAttention
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
 
 Sharding = Literal["none", "zero2", "fsdp2"]
 """How devices divide the work: nothing is shared out, gradients and optimiser state are (DeepSpeed's ZeRO-2), or the
-weights, too (PyTorch's FSDP2)."""
-LAYERS = ("CLIPEncoderLayer", "Dinov2Layer", "LlamaDecoderLayer", "TwoWayBlock")
-"""Classes of which every module is a unit of FSDP2: layers of the encoder and the LLM, blocks of the mask decoders.
+frozen weights are (PyTorch's FSDP2)."""
+LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
+"""Classes of which every module is a unit of FSDP2: layers of the language models that LLaVA is made of.
 
-All of them are entered by their `forward` alone, which is where FSDP2 gathers a unit's weights.
+Every micro-batch of a dialogue enters each of them once, by its `forward`, where FSDP2 gathers a unit's weights. The
+encoder may be entered any number of times (images that can't be read), the mask decoders only where there is a mask:
+devices would wait for each other there without end.
 """
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What FSDP2 gathers and gives back together; ``name`` is its module's, "" for all that lies in no other."""
+    """What FSDP2 gathers and gives back together; ``name`` is its module's."""
 
     name: str
     parameters: dict[str, nn.Parameter]
-
-    @property
-    def size(self) -> int:
-        """How many numbers it has."""
-        return sum(parameter.numel() for parameter in self.parameters.values())
 
     @property
     def bytes(self) -> int:
@@ -40,31 +42,37 @@ class Unit:
 
 
 def units(model: nn.Module) -> list[Unit]:
-    """The units of a model, the one of all the rest last; what is kept whole is in none."""
-    whole = kept_whole(model)
-    taken = {id(parameter) for parameter in whole.values()}
-    found: list[Unit] = []
-    for name, module in model.named_modules():
-        if type(module).__name__ in LAYERS:
-            own = {f"{name}.{key}": value for key, value in module.named_parameters() if id(value) not in taken}
-            taken |= {id(value) for value in own.values()}
-            found.append(Unit(name, own))
-    rest = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in taken}
-    return [*found, Unit("", rest)]
+    """The units of a model whose adapter is on and whose frozen parts are frozen; what is in none stays whole."""
+    return [
+        Unit(name, {f"{name}.{key}": value for key, value in module.named_parameters() if not value.requires_grad})
+        for name, module in _layers(model)
+    ]
 
 
-def kept_whole(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What every device has for itself, and whose gradients FSDP2 therefore leaves to the training loop.
+def shard(model: nn.Module, stack: nn.Module, mesh: DeviceMesh, again: bool = True) -> None:
+    """Cut the units' weights into shares, one a device of the mesh; all devices do so together.
 
-    The bank, whose gradient is rows and not a tensor that could be cut; and SA and CA with their alpha, a number that
-    FSDP2 can't cut either (2 million parameters in the 7B model).
+    Args:
+        model: As `units` wants it, the same on every device.
+        stack: The module of the model that calls all layers, one after the other.
+        mesh: Of one axis.
+        again: Whether a layer is given back after the forward pass and gathered again for the backward pass.
+
+    Raises:
+        ValueError: If the model has no such layer.
     """
-    return {
-        f"{name}.{key}": parameter
-        for name, module in model.named_modules()
-        if isinstance(module, Bank | MemoryAttention)
-        for key, parameter in module.named_parameters()
-    }
+    found = units(model)
+    if not found:
+        raise ValueError(
+            f"there is nothing to shard: none of {', '.join(LAYERS)} is in the language model; launch with "
+            "accelerate's MULTI_GPU or with torchrun"
+        )
+    for unit in found:
+        layer = model.get_submodule(unit.name)
+        kept = {parameter for parameter in layer.parameters() if parameter.requires_grad}
+        fully_shard(layer, mesh=mesh, reshard_after_forward=again, ignored_params=kept)
+    # with nothing of its own: it lets a layer be gathered while the one before is at work
+    fully_shard(stack, mesh=mesh, ignored_params=set(stack.parameters()))
 
 
 def share(shape: Sequence[int], devices: int) -> int:
@@ -77,10 +85,10 @@ def share(shape: Sequence[int], devices: int) -> int:
 
 
 def gathered(found: Sequence[Unit]) -> int:
-    """Bytes of weights beyond a device's share at the worst moment.
+    """Bytes of weights beyond a device's share at the worst moment: two layers, one at work and one on its way."""
+    two = max((one.bytes + other.bytes for one, other in pairwise(found)), default=0)
+    return max(two, max((one.bytes for one in found), default=0))
 
-    The rest is kept from its first use on; of the layers there are two at a time, one at work and one on its way.
-    """
-    *layers, rest = found
-    two = max((one.bytes + other.bytes for one, other in pairwise(layers)), default=0)
-    return rest.bytes + max(two, max((layer.bytes for layer in layers), default=0))
+
+def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, module) for name, module in model.named_modules() if type(module).__name__ in LAYERS)

@@ -14,6 +14,7 @@ from geopix.data.entries import Entry, EntryError
 from geopix.data.foreign.found import Place
 from geopix.data.indexed import keys_hash
 from geopix.data.mixture import facts_of
+from geopix.data.scenes import AID, AIRPORT, PORT, Scene, ucm_scenes
 from geopix.data.sources import dota, rsicd
 from geopix.data.sources.coco import read_coco, read_vhr10
 from geopix.data.sources.ucm import read_ucm
@@ -50,16 +51,19 @@ def vhr10(data: Path) -> list[Sample]:
     return [sample for sample in read_vhr10(data / "nwpu_vhr10", "train") if Path(sample.key).name not in TWINS]
 
 
-def _windows(read: Callable[[Path], list[Sample]], seed: int, count: int) -> Recipe:
+def _windows(read: Callable[[Path], list[Sample]], seed: int, count: int, scene: Scene | None = None) -> Recipe:
     def samples(data: Path, first: int) -> Iterator[Sample]:
         whole = read(data)
-        return (training_window(whole, seed, index) for index in range(first, count))
+        windows = (training_window(whole, seed, index) for index in range(first, count))
+        return (scene.told(window) if scene else window for window in windows)
 
     return Recipe(count, samples)
 
 
 def _ucm(data: Path, first: int) -> Iterator[Sample]:
-    return (sample for index, sample in enumerate(read_ucm(data / "ucm", "train")) if index >= first)
+    scenes = ucm_scenes(data / "ucm" / "LandUse_Multilabeled.txt")
+    whole = (sample for index, sample in enumerate(read_ucm(data / "ucm", "train")) if index >= first)
+    return (scenes.get(Path(sample.key).stem, Scene()).told(sample) for sample in whole)
 
 
 def _gdit(data: Path, first: int) -> Iterator[Sample]:
@@ -73,7 +77,10 @@ def _gdit(data: Path, first: int) -> Iterator[Sample]:
     ]
     if not whole:
         raise EntryError(f"{root} holds no airport with airplanes", "complete the data folder")
-    return (boxed_window(whole, root / "images", seed=2, index=index) for index in range(first, RECIPES["gdit"].count))
+    windows = (
+        boxed_window(whole, root / "images", seed=2, index=index) for index in range(first, RECIPES["gdit"].count)
+    )
+    return (AIRPORT.told(window) for window in windows)
 
 
 def _aid(data: Path, first: int) -> Iterator[Sample]:
@@ -84,12 +91,13 @@ def _aid(data: Path, first: int) -> Iterator[Sample]:
     root = data / "aid_rsicd"
     entries = (one for one in rsicd.read(Place(root, root / "images", "rsicd")) if isinstance(one, Entry))
     told = (entry for entry in entries if entry.split == "val")
-    return (entry.sample(root / "images") for index, entry in enumerate(told) if index >= first)
+    samples = (entry.sample(root / "images") for index, entry in enumerate(told) if index >= first)
+    return (AID.get(Path(sample.key).parent.name, Scene()).told(sample) for sample in samples)
 
 
 RECIPES = {
     "vhr": _windows(vhr10, seed=0, count=4500),
-    "ports": _windows(ports, seed=1, count=400),
+    "ports": _windows(ports, seed=1, count=400, scene=PORT),
     "ucm": Recipe(1680, _ucm),
     "gdit": Recipe(600, _gdit),
     "aid": Recipe(358, _aid),

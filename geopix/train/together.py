@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy
 
+from geopix.model.geopix import GeoPixModel
+from geopix.train import sharding
 from geopix.train.step import NUMBERS
 
 _COLUMNS = (*NUMBERS, "loss", "targets", "good")
@@ -20,16 +25,38 @@ def accelerator() -> Accelerator:
     """This process among those that ``accelerate launch`` or ``torchrun`` started, or alone.
 
     Raises:
-        ValueError: If it was launched to shard the model, which this loop does not.
+        ValueError: If it was launched to shard the model in a way that this loop does not know.
     """
     found = Accelerator(cpu=not torch.cuda.is_available())
-    plain = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
-    if found.distributed_type not in plain:
+    known = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.FSDP}
+    if found.distributed_type not in known:
         raise ValueError(
-            f"the launch asks for {found.distributed_type.value}, and every process trains a whole model here; launch "
-            "with accelerate's MULTI_GPU or MULTI_CPU, or with torchrun"
+            f"the launch asks for {found.distributed_type.value}, which this loop does not know; launch with "
+            "configs/accelerate/fsdp2.yaml to shard the model, or with accelerate's MULTI_GPU, MULTI_CPU or torchrun"
         )
+    if shards(found):
+        asked = FullyShardedDataParallelPlugin()  # reads what the launch wrote into the environment
+        if asked.fsdp_version != 2 or isinstance(asked.cpu_offload, CPUOffloadPolicy):
+            raise ValueError(
+                "the launch asks for FSDP's first version or for offloaded parameters, which this loop does not know; "
+                "say fsdp_version: 2 and fsdp_offload_params: false, as configs/accelerate/fsdp2.yaml does"
+            )
     return found
+
+
+def shards(among: Accelerator) -> bool:
+    """Whether the launch asks for FSDP and there are several processes to share the model out to.
+
+    On CPUs accelerate leaves the type at MULTI_CPU, whatever the launch asks for.
+    """
+    return among.num_processes > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
+def shard(model: GeoPixModel, among: Accelerator) -> None:
+    """Cut the model as the launch asks, once it is known what trains; see `geopix.train.sharding`."""
+    again = bool(FullyShardedDataParallelPlugin().reshard_after_forward)
+    mesh = init_device_mesh(among.device.type, (among.num_processes,))
+    sharding.shard(model, model.language.causal.base_model, mesh, again)
 
 
 class Update:

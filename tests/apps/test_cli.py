@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image as PillowImage
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import geopix
@@ -63,6 +64,11 @@ def test_help_teaches_by_example(command: str) -> None:
     result = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert f"geopix {command} " in result.stdout.split("Options", 1)[0].split("Usage", 1)[1].split("\n", 1)[1]
+
+
+def test_help_lists_the_commands_in_the_order_of_use() -> None:
+    listed = list(get_command(app).commands)  # type: ignore[attr-defined]
+    assert listed == "ask chat predict train evaluate table ablate convert push info doctor data".split()
 
 
 def test_ask_prints_text_and_table(loads: Any, picture: Path) -> None:

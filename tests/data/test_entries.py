@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geopix.data.entries import ABOUT, ENTRIES, About, Annotated, Entry, EntryError, SetReader, SetWriter, checked
+from geopix.data.entries import ABOUT, ENTRIES, About, Annotated, Entry, EntryError, SetReader, checked
+from geopix.data.writing import SetWriter
 from geopix.records import Turn, encode_mask
 
 MASK = np.zeros((6, 8), dtype=np.bool_)
@@ -99,31 +100,6 @@ def test_objects_that_do_not_fit_have_a_reason(
 
 def test_a_box_a_pixel_over_the_edge_is_cut_to_the_image() -> None:
     assert checked(Annotated("ship", (-0.5, 0.0, 8.7, 6.0)), (6, 8)).box_xyxy_px == (0.0, 0.0, 8.0, 6.0)
-
-
-def test_a_set_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    def broken_off() -> None:
-        with SetWriter(tmp_path / "set") as writer:
-            writer.add(ENTRY)
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        broken_off()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_set_is_replaced_only_where_that_is_wanted(tmp_path: Path) -> None:
-    folder = written(tmp_path / "set", ENTRY)
-    with pytest.raises(EntryError, match="--overwrite"):
-        SetWriter(folder)
-    with SetWriter(folder, overwrite=True) as writer:
-        writer.finish(About("empty", "."))
-    assert list(SetReader(folder)) == []
-    other = tmp_path / "mine"
-    other.mkdir()
-    (other / "thesis.doc").touch()
-    with pytest.raises(EntryError, match="exists"):
-        SetWriter(other, overwrite=True)
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:

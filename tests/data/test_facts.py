@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from geopix.data.describe import called
-from geopix.data.facts import as_phrase, facts_of_entry
+from geopix.data.facts import as_phrase, facts_of_entry, in_a_question
 from geopix.data.mixture import facts_of
 from geopix.records import Turn
 from tests.tiny_set import ENTRIES, TALL, TWO, entry_of
@@ -27,6 +27,22 @@ from tests.tiny_set import ENTRIES, TALL, TWO, entry_of
 )
 def test_a_description_fits_into_a_question(text: str, phrase: str) -> None:
     assert as_phrase(text) == phrase
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("The  ship. ", "the ship"),
+        ("A ship", "a ship"),
+        ("USS ship", "USS ship"),
+        ("Small ship", "small ship"),  # training leaves this capital
+        ("A220 on the left", "A220 on the left"),
+        ("X", "x"),
+        ("the ship {<1>}", "the ship {<1>}"),
+    ],
+)
+def test_a_description_fits_into_a_question_of_a_table(text: str, asked: str) -> None:
+    assert in_a_question(text) == asked
 
 
 def test_an_entry_tells_what_its_sample_does_and_more() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geopix.classes import ABSENT_CANDIDATES, VHR10, canonical, plural, wordings
 from geopix.data import mixture
 from geopix.data.describe import describe
-from geopix.dialogue import GROUP, box_text
+from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Turn
 from tests.tiny import boxed
 
@@ -23,6 +23,7 @@ SIZE = (600, 800)
 NUMBERS = ("no", "one", "two", "three", "four", "five")
 NOUNS = {word: name for name in (*VHR10, *ABSENT_CANDIDATES) for word in wordings(name)}
 """Every noun that may be said, and the class that it means."""
+NOUN = re.compile("|".join(sorted((word for noun in NOUNS for word in (plural(noun), noun)), key=len, reverse=True)))
 
 
 def facts(*objects: tuple[str, tuple[int, int, int, int]], **more: Any) -> dict[str, Any]:
@@ -55,6 +56,8 @@ MIXED = facts(
 TWINS = facts(("ship", (100, 100, 140, 140)), ("ship", (102, 100, 142, 140)))
 PARTLY = facts(("ship", (100, 100, 140, 140)), ("ship", (500, 300, 560, 340)), complete=False)
 TOLD = facts(captions=["A field.", "Some grass."], turns=[["What is it?", "farmland"]], complete=False)
+LABELLED = facts(captions=["A pier."], complete=False, there=["ship"], missing=["airplane", "windmill"])
+SCENES = {"there": 0.3, "absent": 0.2, "nowhere": 0.1, "presence": 0.1}
 seeds = st.integers(0, 2**32)
 scenes = st.sampled_from([MIXED, TWINS, PARTLY])
 
@@ -231,7 +234,7 @@ def kinds(told: dict[str, Any]) -> set[str]:
 
 
 def test_what_nobody_knows_is_not_asked() -> None:
-    everything = set(mixture.KINDS) - {"vqa"}
+    everything = set(mixture.KINDS) - {"vqa", "there"}
     assert kinds(known(MIXED)) == everything
     assert kinds(known(MIXED, turns=[["What?", "That."]])) == everything | {"vqa"}
     assert kinds(known(bare(MIXED))) == everything - {"segment", "all", "mixed"}
@@ -239,7 +242,8 @@ def test_what_nobody_knows_is_not_asked() -> None:
     assert kinds(known(bare(MIXED), complete=False, counted=False)) == {"refer", "presence"}
     assert kinds(known(facts(("unknown", (5, 5, 9, 9))), complete=False, counted=False)) == {"segment", "refer"}
     assert kinds(known(TOLD)) == {"caption", "vqa"}
-    assert kinds(known(facts())) == {"absent"}
+    assert kinds(known(facts())) == {"absent", "nowhere"}
+    assert kinds(LABELLED) == {"caption", "there", "absent", "nowhere", "presence"}
     assert "absent" not in kinds(known(MIXED, classes=["airplane", "vehicle"]))  # nobody looked for anything else
     assert not mixture.askable(known(facts(complete=False)))
     silent = [{"class": "unknown", "box": [1, 1, 2, 2], "phrases": [], "masked": False}]
@@ -284,3 +288,38 @@ def test_a_crowd_is_counted_in_digits_and_not_counted_off() -> None:
 def test_a_question_that_came_with_the_image_keeps_its_task() -> None:
     told = known(TOLD, turns=[["Where is it?", "<p> it {<1><2><3><4>}.", "refer"]])
     assert mixture.vqa(told, np.random.default_rng(0)) == Turn("Where is it?", "<p> it {<1><2><3><4>}.", "refer")
+
+
+@given(seeds)
+def test_labels_of_the_whole_image_say_what_is_there_and_what_is_not(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for turn in mixture.ask(LABELLED, 12, rng, SCENES):
+        if turn.begun:
+            assert turn.answer == PHRASE
+            assert turn.task in ("segment", "refer")
+            assert NOUNS[noun_in(turn.question)] == "ship"
+        elif turn.task == "vqa":
+            assert turn.answer == ("Yes." if NOUNS[noun_in(turn.question)] == "ship" else "No.")
+        else:
+            assert turn.answer == "A pier." or {NOUNS[noun] for noun in claims(turn)} <= {"airplane", "windmill"}
+        assert turn.targets == ()
+
+
+def test_present_and_absent_are_asked_in_the_same_words() -> None:
+    rng = np.random.default_rng(0)
+    shapes: dict[bool, set[str]] = {True: set(), False: set()}
+    for _ in range(18_000):
+        asker = (mixture.there, mixture.absent, mixture.nowhere)[int(rng.integers(3))]
+        turn = asker(LABELLED, rng)
+        noun = NOUN.search(turn.question)
+        assert noun is not None
+        shapes[turn.begun].add(turn.question.replace(noun[0], "X"))
+    assert shapes[True] == shapes[False]
+    assert len(shapes[True]) > 80
+
+
+def test_labels_are_asked_about_as_often_as_the_stage_says() -> None:
+    asked = mixture.ask(LABELLED, 3000, np.random.default_rng(0), SCENES)
+    assert sum(turn.begun for turn in asked) / 3000 == pytest.approx(0.3, abs=0.03)
+    assert sum(turn.task == "caption" for turn in asked) / 3000 == pytest.approx(0.3, abs=0.03)
+    assert not any(turn.begun for turn in mixture.ask(LABELLED, 300, np.random.default_rng(0)))

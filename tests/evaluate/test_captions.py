@@ -20,20 +20,9 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from geopix.evaluate import java as java_module
-from geopix.evaluate.captions import (
-    CIDER,
-    METEOR,
-    PLAIN,
-    PTB,
-    WORDS,
-    CaptionsError,
-    bleu_of,
-    meteor_of,
-    plain_words,
-    score,
-)
+from geopix.evaluate.captions import PLAIN, PTB, CaptionsError, plain_words, score, uncharged
 from geopix.evaluate.java import JavaError, java, meteor_statistics, ptb_tokens
-from geopix.evaluate.metrics import bootstrap
+from geopix.evaluate.measures import meteor
 from geopix.evaluate.questions import CAPTION, Asked
 from geopix.evaluate.vqa import Accuracy
 
@@ -93,7 +82,7 @@ def test_bleu_of_counts_is_pycocoevalcaps(drawn: list[tuple[list[str], list[list
     found = score(asked(true), said, with_java=False)
     theirs = by_hand({key: [one] for key, one in said.items()}, true)
     for n in range(1, 5):
-        assert bleu_of(found.rows(), n) == pytest.approx(theirs[f"bleu{n}"], abs=1e-9)
+        assert found.bleu[n - 1] == pytest.approx(theirs[f"bleu{n}"], abs=1e-9)
     assert found.cider == pytest.approx(theirs["cider"], abs=1e-9)
 
 
@@ -120,7 +109,7 @@ def test_without_java_the_protocol_has_another_name() -> None:
     assert found.tokens == PLAIN
     assert "NOT comparable" in found.protocol
     assert "METEOR not available: it was not asked for" in found.protocol
-    assert np.isnan(found.rows()[:, METEOR]).all()
+    assert found.meteor_counts() is None
 
 
 def test_an_image_without_a_caption_is_an_empty_caption_and_told() -> None:
@@ -145,18 +134,6 @@ def test_clair_has_bounds_where_nobody_judged() -> None:
     assert score(asked(), SAID, with_java=False).clair == Accuracy(4, 4, 0.0, 1.0)
     with pytest.raises(ValueError, match="decided 1 of 4"):
         score(asked(), SAID, lambda said: [1.0], with_java=False)
-
-
-def test_rows_bootstrap_counts_not_sentences() -> None:
-    true = {str(n): [f"here a ship on the sea {n}", "water and a ship"] for n in range(30)}
-    said = {str(n): "a ship on the sea" if n % 3 else "a road" for n in range(30)}
-    found = score(asked(true), said, with_java=False)
-    rows = found.rows()
-    interval = bootstrap(rows, found.image_keys, bleu_of, draws=200)
-    assert interval.value == pytest.approx(found.bleu[3])
-    assert interval.low < interval.value < interval.high
-    assert rows[:, CIDER].mean() == pytest.approx(found.cider)
-    assert rows[:, WORDS].mean() == pytest.approx(found.mean_words)
 
 
 @pytest.mark.parametrize(
@@ -246,11 +223,9 @@ def test_meteor_adds_up_as_its_own_program() -> None:
         "6 4 4 2 2 2 2 2 0 0 0 0 0 0 0 0 0 0 0 0 1 4 4", "0 2 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
         "6 4 4 2 0 0 0 0 0 0 0 0 1 1 1 1 0 0 0 0 1 2 2", "4 4 2 2 2 2 2 2 0 0 0 0 0 0 0 0 0 0 0 0 1 4 4",
     ]  # fmt: skip
-    rows = np.zeros((4, METEOR.stop))
-    rows[:, METEOR] = [list(map(float, line.split())) for line in counts]
-    alone = [meteor_of(rows[k : k + 1]) for k in range(4)]
-    assert alone == pytest.approx([0.5255759325753065, 0, 0.1841617974061978, 1], abs=1e-12)
-    assert meteor_of(rows) == pytest.approx(0.38751922408689093, abs=1e-12)
+    rows = np.array([uncharged(list(map(float, line.split()))) for line in counts])
+    assert meteor(rows) == pytest.approx([0.5255759325753065, 0, 0.1841617974061978, 1], abs=1e-12)
+    assert float(meteor(rows.sum(axis=0))) == pytest.approx(0.38751922408689093, abs=1e-12)
 
 
 @needs_java
@@ -261,9 +236,9 @@ def test_everything_is_pycocoevalcaps_by_hand(capfd: pytest.CaptureFixture[str])
     tokenizer = PTBTokenizer()
     true = tokenizer.tokenize({key: [{"caption": one} for one in told] for key, told in TRUE.items()})
     words = tokenizer.tokenize({key: [{"caption": one}] for key, one in SAID.items()})
-    meteor = Meteor()
-    theirs = {**by_hand(words, true), "meteor": meteor.compute_score(true, words)[0]}
-    for pipe in (meteor.meteor_p.stdout, meteor.meteor_p.stderr):  # it leaves them open
+    program = Meteor()
+    theirs = {**by_hand(words, true), "meteor": program.compute_score(true, words)[0]}
+    for pipe in (program.meteor_p.stdout, program.meteor_p.stderr):  # it leaves them open
         pipe.close()
     ours = {**{f"bleu{n}": value for n, value in enumerate(found.bleu, start=1)}, "rouge": found.rouge}
     assert {**ours, "cider": found.cider, "meteor": found.meteor} == pytest.approx(theirs, abs=1e-6)

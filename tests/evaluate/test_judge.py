@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,85 +14,21 @@ from hypothesis import strategies as st
 
 from geopix.data.describe.money import Price
 from geopix.evaluate import judge as module
-from geopix.evaluate.judge import (
-    CLAIR,
-    MATCH,
-    Judge,
-    JudgeError,
-    connect,
-    open_replies,
-    read_clair,
-    read_match,
-    request_id,
-)
-
-
-@dataclass
-class Bench:
-    """What the judge says of a predicted answer, and what was asked of it."""
-
-    says: dict[str, Any]
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        bench: Bench = self.server.bench  # type: ignore[attr-defined]
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with bench.lock:
-            bench.bodies.append(body)
-        text = body["messages"][0]["content"]
-        said = next(answer for words, answer in bench.says.items() if words in text)
-        message, finish, status = {"role": "assistant", "content": said, "refusal": None}, "stop", 200
-        if said == "slow":
-            time.sleep(0.6)
-        elif said == "refusal":
-            message.update(content=None, refusal="I can't help with that.")
-        elif said == "cut":
-            message["content"], finish = '{"score": 85, "reason": "because', "length"
-        elif isinstance(said, int):
-            status = said
-        raw = json.dumps(
-            {
-                "id": "c", "object": "chat.completion", "created": 0, "model": "toy",
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-                "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
-            }
-            if status == 200
-            else {"error": {"message": f"fault {status}", "code": None}}
-        ).encode()  # fmt: skip
-        if said == "html":
-            raw = b"<html>Sign in</html>"
-        self.send_response(status)
-        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(raw)))):
-            self.send_header(name, value)
-        self.send_header("retry-after-ms", "5")
-        self.end_headers()
-        self.wfile.write(raw)
+from geopix.evaluate.forms import CLAIR, MATCH, read_clair, read_match
+from geopix.evaluate.judge import Judge, JudgeError, connect, open_replies, request_id
+from tests.tiny_judge import Bench, serving
 
 
 @contextmanager
 def judging(
     tmp_path: Path, says: dict[str, Any], *, retries: int = 0, timeout: float = 30.0, model: str = "toy"
 ) -> Iterator[tuple[Judge, Bench]]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.bench = Bench(says)  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
     replies = open_replies(tmp_path / "judge.jsonl")
     try:
-        with connect(f"http://127.0.0.1:{server.server_port}/v1", retries, timeout) as client:
-            yield Judge(client, model, replies, Price(1.0, 2.0)), server.bench  # type: ignore[attr-defined]
+        with serving(says) as (url, bench), connect(url, retries, timeout) as client:
+            yield Judge(client, model, replies, Price(1.0, 2.0)), bench
     finally:
         replies.close()
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def pairs(*predicted: str) -> list[tuple[str, str, str]]:
@@ -172,6 +103,17 @@ def test_a_judge_that_takes_nothing_from_us_is_one_sentence(tmp_path: Path, stat
         judge.match(pairs("pool", "lake"))
 
 
+@pytest.mark.parametrize("status", [401, 402, 404])
+def test_a_judge_that_stops_taking_questions_leaves_the_rest_open(tmp_path: Path, status: int) -> None:
+    with judging(tmp_path, {"Answer: pool": "1", "Answer": status}) as (judge, bench):
+        assert judge.match(pairs("pool")) == [True]
+        assert judge.match([*pairs("pool"), *pairs(*map(str, range(50)))]) == [True, *[None] * 50]
+        (reason,) = judge.tally.not_judged
+        assert judge.tally.not_judged[reason] == 50
+        assert len(bench.bodies) <= 10
+        assert "not asked any more (the judge " in reason
+
+
 def test_clair_lists_its_captions(tmp_path: Path) -> None:
     says = {"- a boat": '{"score": 40, "reason": "no ships"}', "- a cut": "cut", "- a word": "They are alike."}
     with judging(tmp_path, says) as (judge, bench):
@@ -234,6 +176,17 @@ def test_another_wording_is_another_protocol() -> None:
     other = replace(MATCH, template=MATCH.template + " ")
     assert other.sha256 != MATCH.sha256 != CLAIR.sha256
     assert request_id("a", MATCH, "x") != request_id("b", MATCH, "x") != request_id("b", other, "x")
+
+
+def test_a_judge_is_met_before_long_work_and_that_counts_nowhere(tmp_path: Path) -> None:
+    with judging(tmp_path, {"there is one": "1"}) as (judge, bench):
+        judge.meet()
+        judge.meet()
+        assert len(bench.bodies) == 2  # what was kept says nothing of a key
+        assert (judge.tally.asked, judge.tally.kept) == (0, 0)
+        assert judge.footer(MATCH) == f"toy at temperature 0, asked by vqa-match 1 ({MATCH.sha256[:12]})"
+    with judging(tmp_path / "other", {"there": 401}) as (judge, _), pytest.raises(JudgeError, match="key"):
+        judge.meet()
 
 
 def test_without_key_or_client_there_is_no_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

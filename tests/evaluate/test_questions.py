@@ -46,7 +46,7 @@ def rsieval(folder: Path) -> Path:
     pictures(folder / "images", "P1.png", "P2.png")
     pairs = [
         {"question": "Is there a road?", "answer": "Yes", "type": "Presence"},
-        {"question": "Where to?", "answer": "North", "type": "road_direction"},
+        {"question": "Where to?", "answer": "North.", "type": "road_ori"},
         {"question": "Why?", "answer": "So.", "type": 3},
     ]
     rows = [
@@ -103,9 +103,9 @@ def test_captions_of_vrsbench_are_asked_as_the_paper_asks(tmp_path: Path) -> Non
 
 def test_rsieval_has_the_columns_of_table_5(tmp_path: Path) -> None:
     found = rsieval_vqa(rsieval(tmp_path))
-    assert [(one.kind, one.question) for one in found.asked] == [
-        ("presence", "Is there a road?"),
-        ("road direction", "Where to?"),
+    assert [(one.kind, one.question, one.answers) for one in found.asked] == [
+        ("presence", "Is there a road?", ("Yes",)),
+        ("road direction", "Where to?", ("North",)),  # without its full stop
     ]
     assert found.left_out == {"text missing": 1, "image missing": 2}
     captions = rsieval_captions(tmp_path)

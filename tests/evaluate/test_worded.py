@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from geopix.evaluate.leaks import leaks
 from geopix.evaluate.measures import Measure
 from geopix.evaluate.paper import paper_table
 from geopix.evaluate.questions import Asked
+from geopix.evaluate.table import Row
 from geopix.evaluate.worded import caption_rows, vqa_rows
 
 
@@ -21,28 +23,72 @@ def _asked(id: str, kind: str, *answers: str) -> Asked:
     return Asked(id, f"image {id}", Path("none.png"), kind, "?", answers)
 
 
+def _without_java(texts: object) -> object:
+    raise JavaError("none here")
+
+
+def _values(rows: Sequence[Row]) -> dict[str, list[object]]:
+    return {row.name: [cell.value if isinstance(cell, Measure) else cell for cell in row.cells] for row in rows}
+
+
+ASKED = [_asked("1", "presence", "yes"), _asked("2", "scene", "farmland"), _asked("3", "presence", "no")]
+SAID = {"1": "yes", "2": "fields", "3": "yes"}
+TWINS = frozenset({"image 3"})
+
+
 def test_what_nobody_judged_is_wrong_in_one_column_and_right_in_the_other() -> None:
-    asked = [_asked("1", "presence", "yes"), _asked("2", "scene", "farmland"), _asked("3", "presence", "no")]
-    rows = vqa_rows(asked, {"1": "yes", "2": "fields", "3": "yes"}, ("presence", "scene"), frozenset({"image 3"}))
-    values = {row.name: [cell.value if isinstance(cell, Measure) else None for cell in row.cells] for row in rows}
-    assert values["presence"] == [0.5, 0.5, 0.5, 0.0]
-    assert values["scene"] == [0.0, 1.0, 0.0, 1.0]
-    assert values["all, micro"] == pytest.approx([1 / 3, 2 / 3, 1 / 3, 1 / 3])
-    assert values["all, macro"] == [0.25, 0.75, 0.25, None]
-    assert values["without twins of training images, micro"] == [0.5, 1.0, 0.5, 0.5]
+    values = _values(vqa_rows(ASKED, SAID, ("presence", "scene"), TWINS).rows)
+    assert values["presence"] == [0.5, 0.5, 0.5, 0.5, 0.0]
+    assert values["scene"] == ["not judged", 0.0, 1.0, 0.0, 1.0]
+    assert values["all, micro"] == ["not judged", 1 / 3, pytest.approx(2 / 3), 1 / 3, 1 / 3]
+    assert values["all, macro"] == ["not judged", 0.25, 0.75, 0.25, 0.5]
+    assert values["without twins of training images, micro"] == ["not judged", 0.5, 1.0, 0.5, 0.5]
+
+
+def test_the_judged_accuracy_is_of_what_somebody_decided() -> None:
+    asked = [*ASKED, _asked("4", "scene", "rural")]
+    made = vqa_rows(asked, {**SAID, "4": "urban"}, ("presence", "scene"), decide=lambda told: [True, None])
+    values = _values(made.rows)
+    assert values["scene"] == [1.0, 0.5, 1.0, 0.0, 0.5]
+    assert values["all, micro"] == pytest.approx([2 / 3, 0.5, 0.75, 0.25, 0.25])
+    assert values["all, macro"] == [0.75, 0.5, 0.75, 0.25, 0.25]
+    assert [row.n for row in made.rows] == ["2 questions", "1 questions", "3 questions", "3 questions"]
+    assert "2 left open by it, of which 1 judged (50.0 %), 1 not judged" in made.judged
+
+
+def test_rows_bootstrap_counts_not_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pycocoevalcap")
+    monkeypatch.setattr(captions, "ptb_tokens", _without_java)
+    asked = [_asked(str(n), "caption", f"here a ship on the sea {n}", "water and a ship") for n in range(30)]
+    said = {str(n): "a ship on the sea" if n % 3 else "a road" for n in range(30)}
+    cell = caption_rows(asked, said).rows[3].cells[0]
+    assert isinstance(cell, Measure)
+    interval = cell.interval(draws=200)
+    assert interval.value == pytest.approx(captions.score(asked, said).bleu[3])
+    assert interval.low < interval.value < interval.high
+
+
+def test_clair_is_of_what_was_judged_and_bounded_where_it_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pycocoevalcap")
+    monkeypatch.setattr(captions, "ptb_tokens", _without_java)
+    asked = [_asked(str(n), "caption", "a river in a wood") for n in range(4)]
+    made = caption_rows(asked, dict.fromkeys("012", "a river"), lambda told: [0.75, 0.25, None])
+    values = _values(made.rows)
+    assert values["CLAIR"] == pytest.approx([1 / 3])  # the caption that is not there has 0
+    assert values["CLAIR, all open captions 0"] == [0.25]
+    assert values["CLAIR, all open captions 100"] == [0.5]
+    assert made.judged == "1 of 4 captions not judged, 1 not there"
+    assert "CLAIR, all open captions 0" not in _values(caption_rows(asked, {}, lambda told: []).rows)
 
 
 def test_captions_have_the_numbers_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pycocoevalcap")
 
-    def without_java(texts: object) -> object:
-        raise JavaError("none here")
-
-    monkeypatch.setattr(captions, "ptb_tokens", without_java)
+    monkeypatch.setattr(captions, "ptb_tokens", _without_java)
     asked = [_asked("1", "caption", "two white planes on the grey apron"), _asked("2", "caption", "a river in a wood")]
     said = {"1": "two white planes stand on the apron", "2": "a river in a wood"}
-    rows, protocol = caption_rows(asked, said)
-    cells = {row.name: row.cells[0] for row in rows}
+    made = caption_rows(asked, said)
+    cells = {row.name: row.cells[0] for row in made.rows}
     whole = captions.score(asked, said)
     for n, value in enumerate(whole.bleu, start=1):
         cell = cells[f"BLEU-{n}"]
@@ -50,7 +96,7 @@ def test_captions_have_the_numbers_of_the_whole(monkeypatch: pytest.MonkeyPatch)
         assert cell.value == pytest.approx(value)
     assert cells["METEOR"] == "not available"
     assert cells["CLAIR"] == "not judged"
-    assert "none here" in protocol
+    assert "none here" in made.protocol
 
 
 def test_a_training_image_saved_again_is_found(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from geopix.model.geopix import GeoPixConfig, GeoPixModel
 from geopix.model.llm import add_lora, branching
-from geopix.model.mask_predictor import LARGEST_LOGIT
+from geopix.model.mask_decoder import LARGEST_LOGIT
 from geopix.records import Turn
 from tests.tiny_model import GROUP, tiny_geopix
 

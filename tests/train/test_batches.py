@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from geopix.dialogue import Dialogue
 from geopix.records import Sample, Turn
 from geopix.train.batches import Batch, Sampler, counted_off, pack
 from geopix.train.features import CachedImage, FeatureStore
+from tests.tiny import scene
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import CAPTIONED, WINDOWS, tiny_store
 
@@ -158,6 +160,24 @@ def test_every_image_is_asked_about_in_several_dialogues(tmp_path: Path) -> None
         image = image_of(batch, row, store)
         for coverage in batch.coverage[row][batch.present[row]]:
             assert any(torch.equal(coverage, mask.float() / 255) for mask in image.masks)
+
+
+def test_an_answer_of_which_only_the_beginning_is_known_ends_its_dialogue(tmp_path: Path) -> None:
+    labelled = [replace(scene([], key="labelled"), complete=False, captions=("Water.",), there=("ship",))]
+    kinds = {"there": 0.5}
+    sample, _, dialogue = sampler(tmp_path, labelled, language="dialogue", questions=kinds, images=1, turns=3)
+    begun = 0
+    for step in range(20):
+        batch = sample.batch(step)
+        assert batch.ids is not None
+        assert batch.branches is not None
+        marks = (batch.ids[0] == dialogue.phrase_id).nonzero()[:, 0].tolist()
+        for place in marks:
+            branch = batch.branches[0]
+            assert place + 1 == len(branch) or branch[place + 1] != branch[place]
+        begun += len(marks)
+    assert begun > 10
+    assert not batch.present.any()
 
 
 @pytest.mark.parametrize("targets", [1, 2, 3])

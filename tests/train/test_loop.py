@@ -15,7 +15,7 @@ from torch import Tensor
 from geopix.checkpoint import CheckpointError
 from geopix.config import Stage
 from geopix.model.geopix import GeoPixModel
-from geopix.train import loop, together
+from geopix.train import together
 from geopix.train.batches import Batch
 from geopix.train.loop import load_trained
 from geopix.train.step import step_losses, token_labels, total_loss
@@ -104,15 +104,6 @@ def test_a_rate_of_zero_freezes(tmp_path: Path, language: str) -> None:
     }[language]
     assert {next((prefix for prefix in expected if name.startswith(prefix)), name) for name in moved} == set(expected)
     assert all("lora_" in name or "trainable_tokens" in name for name in moved if name.startswith("language."))
-
-
-def test_the_longest_prefix_sets_the_rate() -> None:
-    rates = {"mask_predictor": 0.5, "mask_predictor.memory": 3, "language": 0}
-    stage = Stage.model_validate({"name": "try", "sources": {"a": 1}, "steps": 1, "part_rates": rates})
-    assert loop._rate("mask_predictor.memory.bank", stage) == 3
-    assert loop._rate("mask_predictor.scale_weights", stage) == 0.5
-    assert loop._rate("language.llm.weight", stage) == 0
-    assert loop._rate("scale_projectors.0.norm.weight", stage) == 1
 
 
 def test_a_stage_starts_with_the_weights_of_another(tmp_path: Path) -> None:
@@ -220,8 +211,19 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(tmp_path: Path, monkeypa
     equal(resumed.model, whole.model)
 
 
-def test_a_model_in_shards_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    sharded = SimpleNamespace(distributed_type=DistributedType.FSDP)
-    monkeypatch.setattr(together, "Accelerator", lambda **_: sharded)
-    with pytest.raises(ValueError, match="the launch asks for FSDP, and every process trains a whole model here"):
+def test_a_launch_that_shards_in_another_way_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = SimpleNamespace(distributed_type=DistributedType.DEEPSPEED, num_processes=2)
+    monkeypatch.setattr(together, "Accelerator", lambda **_: launched)
+    with pytest.raises(ValueError, match=r"the launch asks for DEEPSPEED, .* configs/accelerate/fsdp2.yaml"):
+        together.accelerator()
+    launched.distributed_type = DistributedType.FSDP
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    assert together.accelerator() is launched
+    monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
+    with pytest.raises(ValueError, match="say fsdp_version: 2 and fsdp_offload_params: false"):
+        together.accelerator()
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    monkeypatch.delenv("FSDP_OFFLOAD_PARAMS")
+    with pytest.raises(ValueError, match="asks for FSDP's first version"):
         together.accelerator()

@@ -99,10 +99,10 @@ def test_parts_of_the_7b_model_as_stage_1_trains_it(tmp_path: Path) -> None:
     assert abs(zero.gradients - 4 * ours / 8) < 4 * 1000  # the bank's is dense there
     assert zero.passing == 2 * 2 * 200_000_000
     full = device_memory(model, "fsdp2", 8, activations=5, bank_rows=6)
-    kept = 629_145_600 + 2 * (789_760 + 42_113)  # the bank, and SA, CA and alpha of two scales
-    cut = ours - kept
-    assert abs(full.optimizer - 12 * (kept + cut / 8)) < 12 * 2000
-    assert abs(full.weights - 4 * (kept + cut / 8) - (303_507_456 + 6_738_939_904) * 2 / 8) < 1e6
+    cut = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11_008 + 2 * 4096)  # the frozen weights of the layers
+    assert full.weights == whole - 2 * cut + 2 * cut // 8
+    assert (full.optimizer, full.gradients) == (alone.optimizer, alone.gradients)  # what trains is on every device
+    assert full.passing == 2 * 2 * cut // 32
     assert full.total < zero.total < alone.total
     assert device_memory(model, "fsdp2", 1, 0, 6).passing == 0
 
@@ -253,7 +253,6 @@ def test_a_llava_checkpoint_is_planned_from_its_settings(tmp_path: Path) -> None
     assert {part.name for part in plan.parts if not part.trained} == frozen
 
 
-def test_the_rate_of_matrix_products_is_what_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_of_matrix_products_is_what_the_clock_says() -> None:
     ticks = iter([0, 2.0, 2.0, 3.0, 3.0, 5.0, 5.0, 7.0, 7.0, 9.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    assert matmul_rate(torch.device("cpu"), torch.float32, side=8) == 2 * 8**3 / 1.0
+    assert matmul_rate(torch.device("cpu"), torch.float32, side=8, clock=lambda: next(ticks)) == 2 * 8**3 / 1.0

@@ -1,4 +1,4 @@
-"""The 7B model is cut as configs/accelerate says: by accelerate's own code, on the meta device, for eight devices."""
+"""How the 7B model is cut for eight devices, on the meta device, and what the files of configs/accelerate ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,31 +15,26 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed
-import yaml
+from accelerate import Accelerator
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
-from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
-from geopix.train import sharding
+from geopix.train import sharding, together
 from tests.tiny_llava import full_size
 from tests.tiny_model import tiny_geopix
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "accelerate"
 DECODER_LAYER = 4 * 4096 * 4096 + 3 * 4096 * 11_008 + 2 * 4096
-LORA = 2 * 2 * 128 * 4096
-"""Of one layer: W_q and W_v have two matrices each, of rank 128."""
-ATTENTION = 4 * (256 * 256 + 256)
-"""Of the mask path, as are its two users."""
-SELF_ATTENTION = ATTENTION + (256 * 1024 + 1024) + (1024 * 256 + 256) + 2 * 2 * 256
-CROSS_ATTENTION = (256 * 64 + 64) + 2 * (64 * 64 + 64) + (64 * 256 + 256) + 2 * 256 + 2 * 64 + 1
-VISION_LAYER = 4 * (1024 * 1024 + 1024) + (1024 * 4096 + 4096) + (4096 * 1024 + 1024) + 2 * 2 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -72,65 +66,40 @@ def launched(name: str) -> Any:
     return made
 
 
-class Step(nn.Module):
-    """What is prepared is a step of training, in which the model is one part."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-
-def test_every_parameter_is_in_one_unit_or_kept_whole(model: nn.Module) -> None:
+def test_the_units_are_the_frozen_weights_of_the_layers(model: nn.Module) -> None:
     found = sharding.units(model)
-    names = Counter(name for unit in found for name in unit.parameters) + Counter(list(sharding.kept_whole(model)))
-    assert names == Counter(name for name, _ in model.named_parameters())
-    bank, *attention = sharding.kept_whole(model).items()
-    assert (bank[0], bank[1].numel()) == ("mask_predictor.memory.bank.rows", 75 * 2 * 64 * 64 * 32 * 32)
-    assert all(name.startswith("mask_predictor.attention.") for name, _ in attention)
-    assert sum(parameter.numel() for _, parameter in attention) == 2 * (SELF_ATTENTION + CROSS_ATTENTION)
+    assert [unit.name.rsplit(".", 1)[1] for unit in found] == [str(number) for number in range(32)]
+    names = [name for unit in found for name in unit.parameters]
+    assert len(names) == len(set(names)) == 32 * 9  # four matrices of attention, three of the MLP, two norms
+    assert not [name for name in names if "lora_" in name]
+    assert {sum(parameter.numel() for parameter in unit.parameters.values()) for unit in found} == {DECODER_LAYER}
+    assert sharding.gathered(found) == 2 * 2 * DECODER_LAYER
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    frozen = sum(parameter.numel() for parameter in model.parameters()) - trained - 32 * DECODER_LAYER
+    assert frozen == 2 * 32_064 * 4096 + 4096 + 303_507_456  # words and the last norm, the encoder: whole
 
 
-def test_the_units_of_the_7b_model(model: nn.Module) -> None:
-    *layers, rest = sharding.units(model)
-    sizes = Counter((type(model.get_submodule(unit.name)).__name__, unit.size) for unit in layers)
-    block = 3 * ATTENTION + (256 * 1024 + 1024) + (1024 * 256 + 256) + 4 * 2 * 256
-    assert sizes == {
-        ("LlamaDecoderLayer", DECODER_LAYER + LORA): 32,
-        ("CLIPEncoderLayer", VISION_LAYER): 24,
-        ("TwoWayBlock", block): 6,
-    }
-    words, new = 2 * 32_064 * 4096, 8 * 4096
-    assert rest.name == ""
-    assert 0 < rest.size - words - new - 20_979_712 - 1_709_056 < 10_000_000  # CLIP's ends, the predictor's other parts
-    two = 2 * (2 * DECODER_LAYER + 4 * LORA)
-    assert sharding.gathered([*layers, rest]) == two + rest.bytes
-
-
-def test_accelerate_cuts_it_into_these_units(model: nn.Module, eight: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {f"model.{name}": unit for unit in sharding.units(model) for name in unit.parameters}
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    for name, value in prepare_multi_gpu_env(launched("fsdp2.yaml")).items():
-        monkeypatch.setenv(name, value)
-    step, plugin = Step(copy.deepcopy(model)), FullyShardedDataParallelPlugin()
-    assert plugin.fsdp_version == 2
-    assert plugin.reshard_after_forward
-    accelerator = SimpleNamespace(
-        state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision="bf16", is_main_process=False,
-        device=torch.device("meta"),
-    )  # fmt: skip
-    fsdp2_prepare_model(accelerator, step)
-    sharded = {name for name, module in step.named_modules() if isinstance(module, torch.distributed.fsdp.FSDPModule)}
-    assert sharded == {f"model.{unit.name}" for unit in sharding.units(model) if unit.name} | {""}
-    kept = 0
-    for name, parameter in step.named_parameters():
-        assert isinstance(parameter, DTensor) == (name in expected)
+def test_torch_cuts_it_into_these_units(model: nn.Module, eight: None) -> None:
+    cut = {name for unit in sharding.units(model) for name in unit.parameters}
+    made = cast(GeoPixModel, copy.deepcopy(model))
+    stack = made.language.causal.base_model
+    sharding.shard(made, stack, init_device_mesh("cpu", (8,)))
+    sharded = {name for name, module in made.named_modules() if isinstance(module, FSDPModule)}
+    [above] = [name for name, module in made.named_modules() if module is stack]
+    assert sharded == {unit.name for unit in sharding.units(model)} | {above}
+    before = dict(model.named_parameters())
+    for name, parameter in made.named_parameters():
+        assert isinstance(parameter, DTensor) == (name in cut)
+        assert parameter.requires_grad == before[name].requires_grad
+        assert parameter.dtype == before[name].dtype
         if isinstance(parameter, DTensor):
-            local = parameter.to_local()
-            assert local.numel() == sharding.share(shapes[name.removeprefix("model.")], 8)
-            assert local.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16)
-            kept += local.numel()
-    whole = sum(unit.size for unit in sharding.units(model))
-    assert whole / 8 <= kept < whole / 8 + 1_000_000  # what has few rows is cut unevenly
+            assert parameter.to_local().numel() == sharding.share(before[name].shape, 8)
+
+
+def test_a_model_without_such_layers_is_refused(eight: None) -> None:
+    other = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="nothing to shard: none of LlamaDecoderLayer"):
+        sharding.shard(other, other, init_device_mesh("cpu", (8,)))
 
 
 @pytest.mark.parametrize(
@@ -141,17 +110,25 @@ def test_a_share_is_of_whole_rows(shape: tuple[int, ...], devices: int, kept: in
     assert sharding.share(shape, devices) == kept
 
 
-def test_the_file_names_the_layers_of_the_model_and_the_bank(model: nn.Module) -> None:
-    settings = yaml.safe_load((CONFIGS / "fsdp2.yaml").read_text())["fsdp_config"]
-    layers = set(settings["fsdp_transformer_layer_cls_to_wrap"].split(","))
-    assert layers == set(sharding.LAYERS) - {"Dinov2Layer"}  # nano's
-    assert layers <= {type(module).__name__ for module in model.modules()}
+@pytest.mark.parametrize(("name", "processes", "cpus"), [("fsdp2.yaml", 8, False), ("two_cpus_fsdp2.yaml", 2, True)])
+def test_the_files_ask_for_what_the_loop_knows(
+    monkeypatch: pytest.MonkeyPatch, name: str, processes: int, cpus: bool
+) -> None:
+    launch = launched(name)
+    assert (launch.num_processes, launch.use_cpu, launch.use_fsdp) == (processes, cpus, True)
+    for key, value in prepare_multi_gpu_env(launch).items():
+        monkeypatch.setenv(key, value)
+    assert together.shards(cast(Accelerator, SimpleNamespace(num_processes=processes)))
+    assert not together.shards(cast(Accelerator, SimpleNamespace(num_processes=1)))
+    asked = FullyShardedDataParallelPlugin()
+    assert (asked.fsdp_version, asked.reshard_after_forward) == (2, True)
+    assert not isinstance(asked.cpu_offload, CPUOffloadPolicy)
 
 
 def test_nano_has_units_too() -> None:
     tiny, _ = tiny_geopix()
-    names = Counter(type(tiny.get_submodule(unit.name)).__name__ for unit in sharding.units(tiny)[:-1])
-    assert names == {"Dinov2Layer": 3, "LlamaDecoderLayer": 2, "TwoWayBlock": 4}
+    tiny.language.causal.requires_grad_(False)
+    assert [len(unit.parameters) for unit in sharding.units(tiny)] == [9, 9]
 
 
 def test_deepspeed_is_told_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:

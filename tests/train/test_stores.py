@@ -43,6 +43,8 @@ def test_airports_come_in_windows_with_whole_boxes_and_without_the_demonstration
     assert len({window.size_hw for window in windows}) > 20
     for window in windows:
         assert not window.complete
+        assert window.there == ("airplane",)
+        assert "ship" in window.missing
         height, width = window.size_hw
         assert height == width >= 90
         assert 1 <= len(window.instances) <= 3
@@ -68,11 +70,21 @@ def test_captions_of_a_test_part_stay_out(tmp_path: Path) -> None:
     (root / "images").mkdir(parents=True)
     rows = []
     for number, part in enumerate(("val", "test", "jb_test", "val", "train")):
-        PillowImage.fromarray(scene([], (20, 20)).image).save(root / "images" / f"{number}.png")
-        rows.append({"image": f"{number}.png", "source": part, "captions": [f"Scene {number}."]})
+        (root / "images" / "Viaduct").mkdir(exist_ok=True)
+        PillowImage.fromarray(scene([], (20, 20)).image).save(root / "images" / "Viaduct" / f"{number}.png")
+        rows.append({"image": f"Viaduct/{number}.png", "source": part, "captions": [f"Scene {number}."]})
     (root / "captions.json").write_text(json.dumps(rows))
     assert [sample.captions for sample in RECIPES["aid"].samples(tmp_path, 0)] == [("Scene 0.",), ("Scene 3.",)]
-    assert [sample.captions for sample in RECIPES["aid"].samples(tmp_path, 1)] == [("Scene 3.",)]
+    [last] = RECIPES["aid"].samples(tmp_path, 1)
+    assert (last.captions, last.there) == (("Scene 3.",), ("vehicle",))
+
+
+def test_what_a_scene_shows_is_said_of_its_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [scene([("ship", (20, 20, 60, 50))], (90, 90))]
+    monkeypatch.setattr(stores, "read_coco", lambda *places, **more: whole)
+    window = next(RECIPES["ports"].samples(tmp_path, 398))
+    assert window.there == ("ship",)
+    assert "vehicle" in window.missing
 
 
 def test_some_of_a_store_are_taken_by_a_seed(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from geopix.data.assembly.run import IMAGES, REPORT
-from geopix.data.entries import About, EntryError, SetReader, SetWriter
+from geopix.data.entries import About, EntryError, SetReader
 from geopix.data.foreign.found import Watch, unwatched
+from geopix.data.writing import SetWriter
 
 
 def merge(shards: Sequence[Path], out: Path, *, overwrite: bool = False, watch: Watch = unwatched) -> About:

@@ -13,8 +13,9 @@ from geopix.data.assembly.plan import TAKEN, Plan, plan
 from geopix.data.assembly.pool import Workers
 from geopix.data.assembly.recipe import Recipe
 from geopix.data.assembly.work import Job, Step, Tally, verified, work
-from geopix.data.entries import About, EntryError, SetWriter
+from geopix.data.entries import About, EntryError
 from geopix.data.foreign.found import Watch, unwatched
+from geopix.data.writing import SetWriter
 
 IMAGES: Final = "images"
 """Where a set that was built holds its images: SUBSET/whole leads to the folder of a set that went in, SUBSET/windows

@@ -11,8 +11,9 @@ from typing import TypeAlias
 from geopix.data.assembly import cut
 from geopix.data.assembly.join import joined
 from geopix.data.assembly.recipe import Recipe, Source
-from geopix.data.entries import Entry, EntryError, SetReader, checked, to_line
+from geopix.data.entries import Entry, EntryError, SetReader, checked
 from geopix.data.verify.check import check_entry
+from geopix.data.writing import to_line
 
 
 @dataclass(slots=True)

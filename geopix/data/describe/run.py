@@ -13,7 +13,8 @@ from pathlib import Path
 from geopix.data.describe.batch import Batch
 from geopix.data.describe.settle import Settled, Wish, settle
 from geopix.data.describe.task import Describer, PostponedError
-from geopix.data.entries import Entry, SetReader, SetWriter
+from geopix.data.entries import Entry, SetReader
+from geopix.data.writing import SetWriter
 
 AHEAD = 4
 """Images under way for every one that is being asked about, so that a slow answer holds nobody up."""

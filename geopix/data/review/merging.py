@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from geopix.data.entries import About, Annotated, Entry, EntryError, SetReader, SetWriter
+from geopix.data.entries import About, Annotated, Entry, EntryError, SetReader
 from geopix.data.finetune import examples
 from geopix.data.foreign.found import Watch, unwatched
 from geopix.data.review.changes import CHANGES, Change, changes
 from geopix.data.review.collecting import Collected
 from geopix.data.review.corrections import VERDICTS, Correction, ReviewError, Spot, fingerprint
 from geopix.data.review.picking import UNKNOWN
+from geopix.data.writing import SetWriter
 
 EXAMPLES = "finetune.jsonl"
 """Examples for fine-tuning, in the corrected set's folder."""

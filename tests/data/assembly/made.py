@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from geopix.data.entries import About, Annotated, Entry, SetWriter
+from geopix.data.entries import About, Annotated, Entry
+from geopix.data.writing import SetWriter
 from geopix.records import encode_mask
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from geopix.data.entries import About, Annotated, Entry, SetReader, SetWriter
+from geopix.data.entries import About, Annotated, Entry, SetReader
+from geopix.data.writing import SetWriter
 
 SIDE = 120
 

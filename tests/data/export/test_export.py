@@ -14,11 +14,12 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from geopix.data.entries import About, Annotated, Entry, EntryError, SetReader, SetWriter
+from geopix.data.entries import About, Annotated, Entry, EntryError, SetReader
 from geopix.data.export import parquet
 from geopix.data.export.card import text
 from geopix.data.export.run import export
 from geopix.data.importing import Wish, import_set
+from geopix.data.writing import SetWriter
 from geopix.records import decode_mask
 from tests.data.assembly.made import entry, make_set, rectangle, ships
 

@@ -20,6 +20,7 @@ COLUMNS: Final = {
 MARKS: Final = ("yes", "part", "no", None)
 ABILITIES: Final = ("dialogue", "boxes", "words", "masks", "several", "absent", "georeferenced")
 FOOTER: Final = {
+    "source": "its files: the published repository, its README and licence; paper: R. Ou et al., GeoPix, 2025",
     "cells": "yes, part, no: as its own files or the paper say; -: neither says so, or nobody looked",
     "dialogue": "captions and answers in words; of data sets, instructions with answers",
     "boxes": "of what a phrase names, or of every object",

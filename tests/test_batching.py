@@ -15,7 +15,7 @@ from geopix import batching
 from geopix.assistant import QuestionError
 from geopix.batching import Batch, Said, agree
 from geopix.dialogue import Dialogue
-from geopix.records import Turn
+from geopix.records import Image, Turn
 from tests.test_assistant import BOTH, BOX, FOUR, ONE, PLAIN, TWO, listen, natural, picture, same, scripted
 from tests.tiny import tiny_tokenizer
 
@@ -135,7 +135,12 @@ def test_given_words_are_read_in_one_pass_and_draw_what_they_would_if_said(monke
     monkeypatch.setattr(guide, "_choose", lambda *_: pytest.fail("a given answer was chosen"))
     passes: list[int] = []
     read = Batch._read
-    monkeypatch.setattr(Batch, "_read", lambda batch: passes.append(len(batch._speakers)) or read(batch))
+
+    def reading(batch: Any) -> Any:
+        passes.append(len(batch._speakers))
+        return read(batch)
+
+    monkeypatch.setattr(Batch, "_read", reading)
     told = dict(guide.ask_each(images, [given_words(answer) for answer in said], at_once=2))
     for number, answer in enumerate(free):
         same(answer, told[number])
@@ -148,8 +153,13 @@ def test_given_words_change_no_answer_beside_them_and_share_its_image(monkeypatc
     alone = guide.ask_batch([first, second], ["Segment the ship.", "Why?"])
     looked: list[int] = []
     look = guide._look
-    monkeypatch.setattr(guide, "_look", lambda squares: looked.append(len(squares)) or look(squares))
-    asked = ["Segment the ship.", given_words(FOUR), "Why?", given_words(TWO)]
+
+    def looking(squares: list[Image]) -> Any:
+        looked.append(len(squares))
+        return look(squares)
+
+    monkeypatch.setattr(guide, "_look", looking)
+    asked: list[str | Turn] = ["Segment the ship.", given_words(FOUR), "Why?", given_words(TWO)]
     beside = dict(guide.ask_each([first, first, second, second], asked))
     same(beside[0], alone[0])
     same(beside[2], alone[1])

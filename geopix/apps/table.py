@@ -203,7 +203,7 @@ def _asked(asking: _Asking, model: str, device: str, problems: Counter[str]) -> 
                 pixels = [item.pixels() for item in batch]
                 told = [(place, item.true) for place, item in enumerate(batch) if item.true is not None]
                 images = [*pixels, *(pixels[place] for place, _ in told)]
-                asked = [*(item.question for item in batch), *(turn for _, turn in told)]
+                asked: list[str | Turn] = [*(item.question for item in batch), *(turn for _, turn in told)]
                 for place, answer in guide.ask_each(images, asked):
                     if place < len(batch):
                         found[batch[place].id] = given(answer, problems)

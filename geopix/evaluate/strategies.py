@@ -63,10 +63,10 @@ def strategies(named: Sequence[str]) -> Table:
         OSError: If a file can't be read.
     """
     found: dict[str, Strategy] = {}
-    for one in named:
-        name, equals, file = one.partition("=")
+    for word in named:
+        name, equals, file = word.partition("=")
         if not (name.strip() and equals and file):
-            raise TableError(f'{one!r} is no NAME=FILE; write "stage 1=out/table3.json", a name for every model')
+            raise TableError(f'{word!r} is no NAME=FILE; write "stage 1=out/table3.json", a name for every model')
         _take(found.setdefault(name.strip(), Strategy(name.strip())), Path(file))
     if not found:
         raise TableError("no model is given; add NAME=FILE for each, such as one=out/table3.json two=out2/table3.json")

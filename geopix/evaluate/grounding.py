@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from geopix.evaluate.answers import Given
-from geopix.evaluate.measures import Sums
 from geopix.evaluate.metrics import box_iou
 from geopix.evaluate.probe import Probe, Units, box_units
+from geopix.evaluate.sums import Sums
 from geopix.evaluate.table import Row
 from geopix.records import Box
 

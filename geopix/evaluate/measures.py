@@ -7,12 +7,10 @@ means), so that a resampled image costs one multiplication and two tables can be
 from __future__ import annotations
 
 import math
-from array import array
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -135,50 +133,6 @@ class Measure:
         function = STATISTICS[self.statistic]
         drawn = [function(sums) for sums in _resampled(self.rows, self.image_keys, draws, seed)]
         return Interval(self.value, *_middle(np.concatenate(drawn)))
-
-
-class Sampled(Protocol):
-    """A question: its id, and the image that the bootstrap draws."""
-
-    @property
-    def id(self) -> str:
-        """Unique in its list."""
-
-    @property
-    def image_key(self) -> str:
-        """Of the whole image."""
-
-
-@dataclass
-class _Kept:
-    """What questions added to one number; machine numbers, because there are many."""
-
-    ids: list[str] = field(default_factory=list)
-    image_keys: list[str] = field(default_factory=list)
-    numbers: array[float] = field(default_factory=lambda: array("d"))
-
-
-@dataclass
-class Sums:
-    """Rows of numbers under the names of measures, as questions come in."""
-
-    rows: dict[str, _Kept] = field(default_factory=lambda: defaultdict(_Kept))
-
-    def add(self, name: str, probe: Sampled, *numbers: float) -> None:
-        """What a question adds to a measure."""
-        kept = self.rows[name]
-        kept.ids.append(probe.id)
-        kept.image_keys.append(probe.image_key)
-        kept.numbers.extend(numbers)
-
-    def measure(self, name: str, unit: str = "questions", statistic: str = "ratio") -> Measure | None:
-        """The measure of this name; None where no question had anything to add."""
-        kept = self.rows.get(name)
-        if kept is None:
-            return None
-        rows = np.array(kept.numbers, dtype=np.float64).reshape(len(kept.ids), -1)
-        count = None if unit == "questions" else round(float(rows[:, -1].sum()))
-        return Measure(name, tuple(kept.ids), tuple(kept.image_keys), rows, statistic, count, unit)
 
 
 def mean_of(

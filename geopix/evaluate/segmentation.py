@@ -13,9 +13,9 @@ import numpy as np
 
 from geopix.evaluate.answers import Given
 from geopix.evaluate.masks import Held, Stack, stack
-from geopix.evaluate.measures import Sums
 from geopix.evaluate.metrics import THRESHOLDS, Pairing, pairs_of, score_shared
 from geopix.evaluate.probe import Probe
+from geopix.evaluate.sums import Sums
 from geopix.evaluate.table import Cell, Row
 
 Protocol: TypeAlias = Literal["AR-H", "AR-O", "TF"]

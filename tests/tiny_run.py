@@ -22,7 +22,7 @@ from geopix.train import checkpoints
 from geopix.train.batches import Batch, Sampler
 from geopix.train.features import FeatureStore
 from geopix.train.loop import train
-from geopix.train.run import _states
+from geopix.train.run import _states, run_stage
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import CAPTIONED, WINDOWS, tiny_store
 
@@ -169,10 +169,7 @@ def one_of(
         change: Done to the run before it starts.
         settings: Of the stage.
     """
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if sharded:
-        os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    _tell(rank, size, port, sharded)
     run = Run(folder / str(rank), language, **settings)
     run.folder = folder
     if change is not None:
@@ -185,6 +182,19 @@ def one_of(
         for name, tensor in run.model.state_dict().items()
     }
     safetensors.torch.save_file(tensors, folder / f"{rank}.safetensors")
+
+
+def stage_of(rank: int, size: int, port: int, folder: Path, runs: str) -> None:
+    """One process of several, in shares, or the only one, of a stage that is exported to ``runs/made``."""
+    _tell(rank, size, port, sharded=size > 1)
+    run_stage(folder / "stage.yaml", [], folder / "data", folder / runs, folder / runs / "made")
+
+
+def _tell(rank: int, size: int, port: int, sharded: bool) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if sharded:
+        os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
 def frozen_in_layers(model: torch.nn.Module) -> set[str]:

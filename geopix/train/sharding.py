@@ -1,7 +1,7 @@
 """What FSDP2 cuts into shares, and what every device holds whole (§V-A at full size; configs/accelerate).
 
-Cut are the frozen weights of the language model's layers: 6.5 of the 7.1 billion parameters, and of these nobody needs
-a gradient. What trains is whole on every device, so masters, moments, rows of the bank, clipping and checkpoints are
+Cut are the frozen weights of the language model's layers: 6.5 of 7.8 billion parameters, and of these nobody needs a
+gradient. What trains is whole on every device, so masters, moments, rows of the bank, clipping and checkpoints are
 those of the loop without shares, and a run may go on with another number of devices (docs/training.md).
 """
 

@@ -331,8 +331,16 @@ class Assistant:
         return list(logits.argmax(dim=-1).tolist())
 
     def _allowed(self, logits: Tensor) -> Tensor:
-        """Word logits without what the assistant never says by itself: image tokens, and a group from its middle."""
-        logits[..., [self.dialogue.image_id, *self.dialogue.group_ids[1:]]] = -torch.inf
+        """Word logits without what the assistant never says by itself: image tokens, and a group from its middle.
+
+        Where a model writes no boxes (`GeoPixConfig.written_boxes`), a group is as likely as the box it stands for.
+        """
+        first, *rest = self.dialogue.group_ids
+        logits[..., [self.dialogue.image_id, *rest]] = -torch.inf
+        if not self.model.config.written_boxes:
+            opening = list(self.dialogue.box_ids)
+            logits[..., first] = torch.maximum(logits[..., first], logits[..., opening].amax(dim=-1))
+            logits[..., opening] = -torch.inf
         return logits
 
     def _instances(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from geopix.records import Box, Turn
@@ -179,6 +180,11 @@ class Dialogue:
         if seen:
             ids += seen + self._own("\n")
         return ids + self._foreign(question) + self._own(template.between)
+
+    @cached_property
+    def box_ids(self) -> tuple[int, ...]:
+        """The words that open a box: whatever holds a brace to the left."""
+        return tuple(sorted(index for word, index in self.tokenizer.get_vocab().items() if "{" in word))
 
     def draft(self, question: str) -> list[int]:
         """A guess at the answer's ids, end aside: every object that the question names, with a mask.

@@ -374,6 +374,29 @@ def test_there_are_never_more_masks_than_allowed(limit: int, monkeypatch: pytest
     assert len(answer.instances) == limit
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_where_no_boxes_are_written_a_mask_stands_for_one(written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, dialogue = tiny_geopix()
+    model.config.written_boxes = written
+    monkeypatch.setattr(module, "MAX_MASKS", 2)
+    monkeypatch.setattr(module, "MAX_ANSWER", 5)
+    opening = dialogue.box_ids[0]
+    assert all("{" in dialogue.tokenizer.decode([token]) for token in dialogue.box_ids)
+
+    def words(hidden: Tensor) -> Tensor:
+        logits = torch.zeros(*hidden.shape[:-1], max(*dialogue.new_ids, dialogue.end_id) + 1)
+        logits[..., opening], logits[..., dialogue.end_id] = 5.0, 4.0  # it would open a box, and another, and another
+        return logits
+
+    monkeypatch.setattr(model.language, "words", words)
+    guide = Assistant(model, dialogue, "tiny")
+    guide.set_image(picture())
+    alone, [batched] = guide.ask("Where is it?"), guide.ask_batch([picture()], ["Where is it?"])
+    same(alone, batched)
+    assert [one.mask is not None for one in alone.instances] == ([] if written else [True, True])
+    assert ("{" in alone.text) is written
+
+
 def test_the_conversation_stays_out_of_a_batch() -> None:
     (guide, script), (quiet, _) = scripted(PLAIN), scripted(PLAIN, ONE)
     guide.ask("What?")

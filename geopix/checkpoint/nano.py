@@ -35,7 +35,9 @@ ABOUT = {
     },
     "data_terms": [
         "NWPU VHR-10: research purposes only, and so are weights trained on it",
-        "UC Merced captions and questions: research use",
+        "UC Merced captions, questions and labels: research use",
+        "AID images with RSICD captions: academic use",
+        "GDIT airports: public domain",
         "Sentinel-2 ship masks: MIT, Copernicus imagery",
     ],
 }  # fmt: skip
@@ -109,7 +111,7 @@ def save_nano(model: GeoPixModel, lora: dict[str, int], folder: Path, about: dic
             "image_size": config.image_size, "encoder_layers": config.encoder_layers, "merge": config.merge,
             "tokens_per_scale": config.tokens_per_scale, "mask_width": config.mask_width,
             "decoder_blocks": config.decoder_blocks, "memory": config.memory, "class_names": config.class_names,
-            "relations_in_words": config.relations_in_words,
+            "relations_in_words": config.relations_in_words, "written_boxes": config.written_boxes,
         },
         "lora": lora,
         "about": about,

@@ -41,6 +41,8 @@ class GeoPixConfig(PreTrainedConfig):
         shared_projector: One scale projector for all scales (Table X).
         relations: Whether objects are told apart by where they stand (ours, docs/paper.md); False is the paper alone.
         relations_in_words: Whether the LLM is told, too, what the cells say of themselves.
+        written_boxes: Whether boxes are answered in written coordinates (§III-A); where not, as for an LLM too small to
+            write them, with a mask, whose box it is.
         memory: {"fusion", "capacity", "width" (D), "side" (H = W in cells), "layers" (depth of SA), "top_k",
             "folded" (whether the weights hold F(h) instead of the bank), "largest_gb" (a larger bank is refused)}.
         class_names: The slots of the bank but for the last, "unknown".
@@ -71,6 +73,7 @@ class GeoPixConfig(PreTrainedConfig):
         shared_projector: bool = False,
         relations: bool = True,
         relations_in_words: bool = False,
+        written_boxes: bool = True,
         memory: dict[str, Any] | None = None,
         class_names: Sequence[str] = VHR10,
         image_token_id: int = 0,
@@ -93,6 +96,7 @@ class GeoPixConfig(PreTrainedConfig):
         self.shared_projector = shared_projector
         self.relations = relations
         self.relations_in_words = relations_in_words
+        self.written_boxes = written_boxes
         self.memory = {**DEFAULT_MEMORY, **(memory or {})}
         self.class_names = list(class_names)
         self.image_token_id = image_token_id

@@ -89,7 +89,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         xlim=(0, start),
     )
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=120, metadata={"Software": None})
     pyplot.close(figure)
 

@@ -69,10 +69,8 @@ def run(
 def _print(found: dict[str, Any]) -> None:
     from geopix.ablation.results import SHORT, short
 
-    console = Console(highlight=False)
-    if not console.is_terminal:  # whoever reads a file has room
-        console.width = max(console.width, 140)
-    console.print(show.table(SHORT, short(found)))
+    console = show.paper()
+    show.rows(console, SHORT, short(found))
     for line in found["footer"]:
         console.print(show.plain(line), soft_wrap=True)
 

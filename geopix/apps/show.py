@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +22,9 @@ from rich.table import Table
 from rich.text import Text
 
 from geopix.apps.errors import clean
+
+_SLIVER = 11
+"""Characters that a column needs on average to be read."""
 
 
 @contextlib.contextmanager
@@ -45,6 +48,26 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[object]], numeric: It
     for row in rows:
         made.add_row(*(plain(cell) for cell in row))
     return made
+
+
+def paper(room: int = 140) -> Console:
+    """Where results are printed: as wide as the terminal; whoever reads a file has at least this much room."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, room)
+    return console
+
+
+def rows(console: Console, headings: Sequence[str], found: Iterable[Sequence[object]]) -> None:
+    """Print a table, or where its columns would be slivers, each row as lines of their own."""
+    if len(headings) * _SLIVER <= console.width:
+        console.print(table(headings, found))
+        return
+    for first, *others in found:
+        console.print(Text(clean(str(first)), style="bold"))
+        for heading, cell in zip(headings[1:], others, strict=True):
+            if str(cell):
+                console.print(plain(f"  {heading}: {cell}"))
 
 
 @contextlib.contextmanager

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from geopix.apps import show
 from geopix.apps.errors import complain
 from geopix.apps.judging import judging
@@ -277,11 +275,10 @@ def give(made: Table, outputs: Sequence[Path]) -> None:
     """Print a table, and write it to every file that is named."""
     from geopix.evaluate.table import write
 
-    console = Console(highlight=False)
-    for title, lines in _parts(made):
-        head, *body = lines
+    console = show.paper(200)
+    for title, (head, *body) in _parts(made):
         console.print(show.plain(title))
-        console.print(show.table(head, body))
+        show.rows(console, head, body)
     for name, text in made.footer.items():
         console.print(show.plain(f"{name}: {text}"))
     for path in outputs:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from geopix.apps import show
 
@@ -40,3 +43,22 @@ def test_everything_watched_has_a_bar(capsys: pytest.CaptureFixture[str], monkey
     assert "100%" in reading
     assert writing.startswith("writing")
     assert " 50%" in writing
+
+
+@pytest.mark.parametrize(("width", "told"), [(80, ["LISA", "  kind: system", "  year: 2023"]), (200, None)])
+def test_a_table_too_wide_for_its_place_is_told_in_lines(width: int, told: list[str] | None) -> None:
+    heads = ["", "kind", *(f"column {number}" for number in range(8)), "year"]
+    file = StringIO()
+    console = Console(file=file, width=width)
+    show.rows(console, heads, [["LISA", "system", *[""] * 8, "2023"]])
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    if told is None:
+        assert lines[0].split()[0] == "kind"
+        assert lines[1].split() == ["LISA", "system", "2023"]
+    else:
+        assert lines == told
+
+
+def test_a_file_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert show.paper(150).width == 150

@@ -404,5 +404,5 @@ def test_every_tensor_is_told_under_one_part(nano: Path, monkeypatch: pytest.Mon
         "vision encoder", "language model",
     }  # fmt: skip
     assert facts["memory_bytes"] > sum(row["bytes"] for row in facts["parts"])
-    assert len(facts["data_terms"]) == 3
+    assert len(facts["data_terms"]) == 5
     assert all(row["source"] and row["licence"] for row in facts["parts"])

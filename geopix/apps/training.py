@@ -24,7 +24,11 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="DIR", help="The folder that holds nwpu_vhr10, sen2ships and ucm.", show_default=False
+            "--data",
+            metavar="DIR",
+            help="The folder that holds what the stage's sources are made of: nwpu_vhr10 (vhr), sen2ships (ports), "
+            "ucm, gdit_airport (gdit), aid_rsicd (aid), and sets of your own.",
+            show_default=False,
         ),
     ] = None,
     runs: Annotated[
@@ -230,9 +234,16 @@ def table(
 
     if base_url is not None and not judge:
         raise typer.BadParameter("an endpoint judges nothing without --judge NAME", param_hint="--base-url")
+    kept = number.isdecimal() and int(number) in table_kept.TABLES
+    if kept or number == "compare":
+        asking = {"--judge": judge, "--predictions": predictions, "--questions": questions, "--limit": limit}
+        for option in (option for option, value in asking.items() if value is not None):
+            raise typer.BadParameter("nobody is asked here; it is for tables 2 to 8", param_hint=option)
+    if runs is not None and not kept:
+        raise typer.BadParameter("results of geopix ablate become tables 9 to 11 alone", param_hint="--runs")
     if number == "compare" and files is not None and len(files) == 2:
         room.compare(Path(files[0]), Path(files[1]), outputs=output or (), overwrite=overwrite)
-    elif number.isdecimal() and int(number) in table_kept.TABLES:
+    elif kept:
         table_kept.run(int(number), files or (), runs, outputs=output or (), overwrite=overwrite)
     elif number.isdecimal() and not files:
         room.run(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from geopix.classes import ABSENT_CANDIDATES, UNKNOWN, VHR10, plural, wordings
+from geopix.classes import ABSENT_CANDIDATES, VHR10, plural, wordings
+from geopix.data.askable import MOST_COUNTED_OFF as MOST_COUNTED_OFF
+from geopix.data.askable import able, by_class, candidates, listed, masked, named
+from geopix.data.askable import not_there as not_there
 from geopix.data.describe import called, describe, reading_order
 from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Instance, Sample, Turn
@@ -21,8 +23,6 @@ or a box of what is there by a label of the whole image, which tells how the ans
 box of what is not there."""
 _OF_SCENES = ("there", "absent", "nowhere", "presence")
 """What labels of the whole image can answer."""
-MOST_COUNTED_OFF = 11
-"""Objects of a class that an answer counts off; the paper's filter leaves no image with more."""
 
 _SEGMENT = (
     "Segment {}.", "segment {}", "Can you segment {}?", "Please segment {} in this image.", "Segment {} in the image.",
@@ -113,35 +113,9 @@ def _of_scenes(facts: dict[str, Any], shares: Mapping[str, float]) -> dict[str, 
     return {kind: shares[kind] for kind in _OF_SCENES if shares.get(kind) and able(kind, facts)}
 
 
-def askable(facts: dict[str, Any]) -> bool:
-    """Whether any question can be asked about an image."""
-    return any(able(kind, facts) for kind in KINDS)
-
-
-def able(kind: str, facts: dict[str, Any]) -> bool:
-    """Whether a kind of question can be asked about an image without saying what nobody knows."""
-    counted, known = facts.get("counted", True), _known(facts)
-    listed = len(_listed(facts)) if counted else 0
-    told = any(instance["phrases"] for instance in facts["instances"])
-    pointed = any(instance["phrases"] and _masked(instance) for instance in facts["instances"])
-    return {
-        "segment": pointed or listed > 0,
-        "all": listed > 0,
-        "mixed": listed > 1,
-        "absent": bool(_candidates(facts)) or (not facts["complete"] and counted and (pointed or listed > 0)),
-        "refer": told or (counted and bool(known)),
-        "presence": bool(known) or bool(facts.get("there")),
-        "count": counted and bool(known),
-        "caption": bool(facts["captions"]) or (counted and bool(known) and len(known) == len(_by_class(facts))),
-        "vqa": bool(facts["turns"]),
-        "there": bool(facts.get("there")),
-        "nowhere": bool(_candidates(facts)),
-    }[kind]
-
-
 def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """One to four referred objects, each by a phrase that means only it; at times one that is not there."""
-    told = [index for index, one in enumerate(facts["instances"]) if one["phrases"] and _masked(one)]
+    told = [index for index, one in enumerate(facts["instances"]) if one["phrases"] and masked(one)]
     if not told:
         return all_of_a_class(facts, rng)
     wanted = min(len(told), int(rng.choice([1, 2, 3, 4], p=[0.5, 0.28, 0.14, 0.08])))
@@ -149,7 +123,7 @@ def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     phrases = [_phrase(facts["instances"][index], rng) for index in chosen]
     question = _pick(_SEGMENT, rng).format(_join(phrases))
     answer = ", ".join(f"{PHRASE} {phrase}{GROUP}" for phrase in phrases) + "."
-    if _candidates(facts) and wanted < 3 and rng.random() < 0.12:
+    if candidates(facts) and wanted < 3 and rng.random() < 0.12:
         noun = _noun(_absent(facts, rng), rng)
         question = _pick(_SEGMENT, rng).format(_join([*phrases, f"the {noun}"]))
         answer += f" There is no {noun} in the image."
@@ -158,7 +132,7 @@ def segment(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def all_of_a_class(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Every object of one class, counted off in reading order."""
-    groups = list(_listed(facts).items())
+    groups = list(listed(facts).items())
     name, members = groups[int(rng.integers(len(groups)))]
     words, answer, targets = _all(facts, name, members, rng)
     return Turn(_pick(_SEGMENT, rng).format(words), f"{answer}.", "segment", targets)
@@ -166,7 +140,7 @@ def all_of_a_class(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def all_of_some_classes(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Every object of two classes, at times of three."""
-    groups = list(_listed(facts).items())
+    groups = list(listed(facts).items())
     wanted = min(len(groups), 3 if rng.random() < 0.2 else 2)
     chosen = [groups[index] for index in rng.choice(len(groups), size=wanted, replace=False)]
     words, answers, targets = zip(*(_all(facts, name, members, rng) for name, members in chosen), strict=True)
@@ -195,7 +169,7 @@ def _all(
 
 def absent(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Something that is not there."""
-    if not _candidates(facts):
+    if not candidates(facts):
         return segment(facts, rng)
     noun = _noun(_absent(facts, rng), rng)
     question = _pick(_SEGMENT, rng).format(_some(noun, rng))
@@ -232,8 +206,8 @@ def refer(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
 
 def presence(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """Whether a class is there, as often yes as no."""
-    names = [*_known(facts), *facts.get("there", ())]
-    yes = rng.random() < 0.5 or not _candidates(facts)
+    names = [*named(facts), *facts.get("there", ())]
+    yes = rng.random() < 0.5 or not candidates(facts)
     name = _pick(names, rng) if yes and names else _absent(facts, rng)
     noun = _noun(name, rng)
     article = "an" if noun[0] in "aeiou" else "a"
@@ -250,7 +224,7 @@ def caption(facts: dict[str, Any], rng: np.random.Generator) -> Turn:
     """A sentence about the whole image: one that came with it, or what it holds."""
     if facts["captions"]:
         return Turn(_pick(_CAPTION, rng), facts["captions"][rng.integers(len(facts["captions"]))], "caption")
-    groups = _by_class(facts)
+    groups = by_class(facts)
     told = [
         f"{_number(len(members))} {name if len(members) == 1 else plural(name)}" for name, members in groups.items()
     ]
@@ -269,56 +243,19 @@ _ASKERS = {
 }  # fmt: skip
 
 
-def _by_class(facts: dict[str, Any]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, instance in enumerate(facts["instances"]):
-        groups[instance["class"]].append(index)
-    return groups
-
-
-def _known(facts: dict[str, Any]) -> dict[str, list[int]]:
-    """The classes of the image that have a name."""
-    return {name: members for name, members in _by_class(facts).items() if name != UNKNOWN}
-
-
-def _listed(facts: dict[str, Any]) -> dict[str, list[int]]:
-    """The classes whose objects can all be answered with masks, one by one."""
-    return {
-        name: members
-        for name, members in _known(facts).items()
-        if len(members) <= MOST_COUNTED_OFF and all(_masked(facts["instances"][index]) for index in members)
-    }
-
-
-def _masked(instance: dict[str, Any]) -> bool:
-    return bool(instance.get("masked", True))
-
-
 def _some_class(facts: dict[str, Any], rng: np.random.Generator) -> tuple[str, list[int]]:
-    groups = list(_known(facts).items())
+    groups = list(named(facts).items())
     return groups[rng.integers(len(groups))]
-
-
-def _candidates(facts: dict[str, Any]) -> list[str]:
-    """Classes that somebody looked for in the image and did not find."""
-    if not facts["complete"]:
-        return list(facts.get("missing", ()))
-    return not_there(facts.get("classes", VHR10), _by_class(facts))
-
-
-def not_there(looked_for: Iterable[str], there: Container[str]) -> list[str]:
-    """Classes that somebody looked for in an image and did not find."""
-    return [name for name in looked_for if name not in there]
 
 
 def _absent(facts: dict[str, Any], rng: np.random.Generator) -> str:
     """A class that is not in the image: seven times in ten one that the data set knows well."""
-    candidates = _candidates(facts)
+    looked_for = candidates(facts)
     if rng.random() < 0.3 and "classes" not in facts and facts["complete"]:
-        candidates = list(ABSENT_CANDIDATES)
+        looked_for = list(ABSENT_CANDIDATES)
     elif not facts["complete"] and rng.random() < 0.7:
-        candidates = [name for name in candidates if name in VHR10] or candidates
-    return _pick(candidates, rng)
+        looked_for = [name for name in looked_for if name in VHR10] or looked_for
+    return _pick(looked_for, rng)
 
 
 def _some(noun: str, rng: np.random.Generator) -> str:

@@ -62,7 +62,10 @@ def ucm_scenes(path: Path) -> dict[str, Scene]:
         EntryError: If the table is another.
         OSError: If it can't be read.
     """
-    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    except UnicodeDecodeError as error:
+        raise EntryError(f"{path.name} is no text in UTF-8", "take the table of UC Merced's 17 labels") from error
     labels = head.split("\t")[1:]
     if missing := _UCM_LABELS.keys() - set(labels):
         raise EntryError(f"{path.name} has no column {min(missing)!r}", "take the table of UC Merced's 17 labels")

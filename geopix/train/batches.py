@@ -12,8 +12,9 @@ from torch import Tensor
 
 from geopix.classes import ClassVocabulary, wordings
 from geopix.config import Stage
+from geopix.data.askable import MOST_COUNTED_OFF
 from geopix.data.describe import reading_order
-from geopix.data.mixture import KINDS, MOST_COUNTED_OFF, SHARES, ask
+from geopix.data.mixture import KINDS, SHARES, ask
 from geopix.data.turns import VIEWS
 from geopix.dialogue import Dialogue, Encoded
 from geopix.losses import CellFacts, cell_facts

@@ -24,7 +24,7 @@ from geopix.train.features import Eye
 from geopix.train.loop import load_trained, train
 from geopix.train.phrases import all_phrases, class_words, phrase_states
 from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_of
-from geopix.train.stores import RECIPES, open_store, recipe_record, take
+from geopix.train.stores import RECIPES, missing_data, open_store, recipe_record, take
 from geopix.train.together import accelerator, shards
 
 
@@ -44,7 +44,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
         CheckpointError: If the model's parts can't be loaded.
     """
     stage = load(config, overrides)
-    check_sources(stage, data)
+    check_sources(stage, data, _kept(stage, folder))
     if export is not None and stage.language != "dialogue":
         raise ConfigError(f"{config}: only a stage of whole dialogues makes a model to export; leave --export out")
     among = accelerator()
@@ -85,11 +85,16 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
         write_export(stage, model, dialogue, folder, export)
 
 
-def check_sources(stage: Stage, data: Path) -> None:
-    """Whether every source of a stage is one of nano's stores or a set.
+def check_sources(stage: Stage, data: Path, kept: Path) -> None:
+    """Whether every source of a stage is a set, or one of nano's stores that is full or can be filled.
+
+    Args:
+        stage: Names them.
+        data: The folder of the data sets.
+        kept: Where the stage's feature stores live.
 
     Raises:
-        ConfigError: If one is neither.
+        ConfigError: If one is none of these.
     """
     for name in stage.sources:
         if name not in RECIPES and not is_set(data / name):
@@ -99,6 +104,11 @@ def check_sources(stage: Stage, data: Path) -> None:
             )
         if name in RECIPES and (name in stage.subsets or stage.turned):
             raise ConfigError(f"{stage.name}: {name} is a store of kept features; subsets and turned are for sets")
+    for name in (name for name in stage.sources if name in RECIPES):
+        if missing := missing_data(name, data, kept):
+            raise ConfigError(
+                f"{stage.name}: sources: {name} is made of {missing}, which is missing; complete the data"
+            )
 
 
 def _open(name: str, stage: Stage, data: Path, progress: Progress) -> Opened:
@@ -106,6 +116,15 @@ def _open(name: str, stage: Stage, data: Path, progress: Progress) -> Opened:
     opened = open_set(name, stage, data, lambda done, total: progress.update(bar, completed=done, total=total))
     progress.remove_task(bar)
     return opened
+
+
+def _kept(stage: Stage, folder: Path) -> Path:
+    """Where a stage's feature stores live: another encoder sees otherwise."""
+    kept = folder / "features"
+    if stage.model != "nano" or stage.architecture:
+        told = json.dumps([stage.model, stage.architecture], sort_keys=True)
+        kept /= hashlib.sha256(told.encode()).hexdigest()[:12]
+    return kept
 
 
 def _source(
@@ -127,10 +146,7 @@ def _source(
     def tell(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total)
 
-    kept = folder / "features"  # another encoder sees otherwise
-    if stage.model != "nano" or stage.architecture:
-        told = json.dumps([stage.model, stage.architecture], sort_keys=True)
-        kept /= hashlib.sha256(told.encode()).hexdigest()[:12]
+    kept = _kept(stage, folder)
     shape = (len(config.encoder_layers), model.encoder.patches, config.vision_config.hidden_size)
     if opened is None:
         store = open_store(name, data, kept, eye, shape, tell)

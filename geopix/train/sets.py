@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from geopix.config import ConfigError, Stage
+from geopix.data.askable import askable
 from geopix.data.entries import ABOUT, Entry, EntryError, read_image, replace_pixels
 from geopix.data.facts import facts_of_entry
 from geopix.data.indexed import IndexedSet
-from geopix.data.mixture import askable
 from geopix.data.turns import turn_entry, turn_image
 from geopix.train.features import CachedImage, Eye, FeatureStore, Picture, picture
 

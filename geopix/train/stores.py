@@ -33,10 +33,14 @@ TWINS = ("288.jpg",)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a store is filled: ``count`` samples, of which ``samples(data, first)`` yields those from ``first`` on."""
+    """How a store is filled: ``count`` samples, of which ``samples(data, first)`` yields those from ``first`` on.
+
+    ``needs`` are files and folders in the data folder without which it can't be filled, besides the images.
+    """
 
     count: int
     samples: Callable[[Path, int], Iterator[Sample]]
+    needs: tuple[str, ...]
 
 
 def ports(data: Path) -> list[Sample]:
@@ -51,13 +55,15 @@ def vhr10(data: Path) -> list[Sample]:
     return [sample for sample in read_vhr10(data / "nwpu_vhr10", "train") if Path(sample.key).name not in TWINS]
 
 
-def _windows(read: Callable[[Path], list[Sample]], seed: int, count: int, scene: Scene | None = None) -> Recipe:
+def _windows(
+    read: Callable[[Path], list[Sample]], seed: int, count: int, needs: tuple[str, ...], scene: Scene | None = None
+) -> Recipe:
     def samples(data: Path, first: int) -> Iterator[Sample]:
         whole = read(data)
         windows = (training_window(whole, seed, index) for index in range(first, count))
         return (scene.told(window) if scene else window for window in windows)
 
-    return Recipe(count, samples)
+    return Recipe(count, samples, needs)
 
 
 def _ucm(data: Path, first: int) -> Iterator[Sample]:
@@ -96,17 +102,31 @@ def _aid(data: Path, first: int) -> Iterator[Sample]:
 
 
 RECIPES = {
-    "vhr": _windows(vhr10, seed=0, count=4500),
-    "ports": _windows(ports, seed=1, count=400, scene=PORT),
-    "ucm": Recipe(1680, _ucm),
-    "gdit": Recipe(600, _gdit),
-    "aid": Recipe(358, _aid),
+    "vhr": _windows(vhr10, 0, 4500, ("nwpu_vhr10/annotations.json", "nwpu_vhr10/split.json")),
+    "ports": _windows(ports, 1, 400, ("sen2ships/annotations.json",), scene=PORT),
+    "ucm": Recipe(1680, _ucm, ("ucm/captions.json", "ucm/LandUse_Multilabeled.txt")),
+    "gdit": Recipe(600, _gdit, ("gdit_airport/labelTxt",)),
+    "aid": Recipe(358, _aid, ("aid_rsicd/captions.json",)),
 }
 
 
 def recipe_record(name: str) -> dict[str, Any]:
     """What a run writes down of a store that feeds it."""
     return {"store": name, "images": RECIPES[name].count}
+
+
+def missing_data(name: str, data: Path, folder: Path) -> Path | None:
+    """What a store still has to be filled from and is not there; None if all is, or if the store is full.
+
+    Args:
+        name: One of `RECIPES`.
+        data: The folder of the data sets.
+        folder: Where stores live.
+    """
+    recipe, index = RECIPES[name], folder / name / "index.jsonl"
+    if index.is_file() and index.read_bytes().count(b"\n") >= recipe.count:
+        return None
+    return next((data / needed for needed in recipe.needs if not (data / needed).exists()), None)
 
 
 def open_store(
@@ -121,9 +141,18 @@ def open_store(
         eye: The frozen encoder.
         shape: Scales, patches and channels of an image's features.
         progress: Told how many of how many windows are there.
+
+    Raises:
+        ConfigError: If the store was begun when images did not tell yet what their labels say of absence: its images
+            would be asked about less than the others, and nobody would see it.
     """
     recipe = RECIPES[name]
     store = FeatureStore(folder / name, *shape)
+    if any("unreadable" not in facts and not {"there", "missing"} <= facts.keys() for facts in store.facts):
+        raise ConfigError(
+            f"the feature store {folder / name} doesn't tell which classes its images show and lack, as an older "
+            "GeoPix made it; delete that folder, and it is made anew"
+        )
     if len(store) < recipe.count:
         pictures = (picture(one, facts_of(one), eye.side) for one in recipe.samples(data, len(store)))
         store.fill(eye, pictures, progress=lambda done: progress(done, recipe.count))

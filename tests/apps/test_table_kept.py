@@ -42,3 +42,21 @@ def test_too_much_or_too_little_is_told(words: tuple[object, ...], sentence: str
     code, told = _table(*words)
     assert code == 1
     assert sentence in told
+
+
+@pytest.mark.parametrize("number", ["compare", 1, 9, 10, 11])
+@pytest.mark.parametrize(
+    "words", [("--judge", "toy"), ("--predictions", "a.jsonl"), ("--questions", "new"), ("--limit", 8)]
+)
+def test_options_of_asking_are_refused_where_nobody_is_asked(number: object, words: tuple[object, ...]) -> None:
+    files = ("a.json", "b.json") if number == "compare" else ()
+    code, told = _table(number, *files, *words)
+    assert code == 2
+    assert f"Invalid value for {words[0]}: nobody is asked here" in told.replace("│ ", "")
+
+
+@pytest.mark.parametrize("words", [("compare", "a.json", "b.json"), (2,), (3,), (8,)])
+def test_results_of_ablations_are_refused_by_other_tables(words: tuple[object, ...]) -> None:
+    code, told = _table(*words, "--runs", "out")
+    assert code == 2
+    assert "Invalid value for --runs: results of geopix ablate become tables 9 to 11" in told.replace("│ ", "")

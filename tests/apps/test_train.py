@@ -74,6 +74,7 @@ def test_help_teaches_by_example() -> None:
     result = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"})
     assert "geopix train configs/nano_joint.yaml steps=200" in result.stdout
     assert "Run the same command again" in result.stdout
+    assert all(name in result.stdout for name in ("nwpu_vhr10", "sen2ships", "ucm", "gdit_airport", "aid_rsicd"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from geopix.classes import ABSENT_CANDIDATES, VHR10, canonical, plural, wordings
 from geopix.data import mixture
+from geopix.data.askable import able, askable
 from geopix.data.describe import describe
 from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Turn
@@ -230,7 +231,7 @@ def bare(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def kinds(told: dict[str, Any]) -> set[str]:
-    return {kind for kind in mixture.KINDS if mixture.able(kind, told)}
+    return {kind for kind in mixture.KINDS if able(kind, told)}
 
 
 def test_what_nobody_knows_is_not_asked() -> None:
@@ -245,7 +246,7 @@ def test_what_nobody_knows_is_not_asked() -> None:
     assert kinds(known(facts())) == {"absent", "nowhere"}
     assert kinds(LABELLED) == {"caption", "there", "absent", "nowhere", "presence"}
     assert "absent" not in kinds(known(MIXED, classes=["airplane", "vehicle"]))  # nobody looked for anything else
-    assert not mixture.askable(known(facts(complete=False)))
+    assert not askable(known(facts(complete=False)))
     silent = [{"class": "unknown", "box": [1, 1, 2, 2], "phrases": [], "masked": False}]
     with pytest.raises(ValueError, match="k: nothing can be asked"):
         turns(known(facts(complete=False), instances=silent), 0, 1)
@@ -280,7 +281,7 @@ def test_several_classes_at_once_are_all_answered(seed: int) -> None:
 
 def test_a_crowd_is_counted_in_digits_and_not_counted_off() -> None:
     crowd = facts(*[("ship", (20 * k, 5, 20 * k + 9, 40)) for k in range(30)])
-    assert not mixture.able("all", crowd)
+    assert not able("all", crowd)
     assert mixture.count(crowd, np.random.default_rng(0)).answer == "30."
     assert mixture.caption(crowd, np.random.default_rng(0)).answer == "The image shows 30 ships."
 

@@ -58,6 +58,14 @@ def test_another_table_is_told(tmp_path: Path, row: str) -> None:
         scenes.ucm_scenes(table(tmp_path, row))
 
 
+@pytest.mark.parametrize(("given", "said"), [(b"", "has no column 'airplane'"), (b"\xff\xfe", "is no text in UTF-8")])
+def test_what_is_no_table_is_told(tmp_path: Path, given: bytes, said: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(given)
+    with pytest.raises(EntryError, match=rf"labels\.txt {said}: take the table of UC Merced's 17 labels"):
+        scenes.ucm_scenes(path)
+
+
 def test_a_table_without_our_labels_is_told(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("IMAGE\tairplane\nforest00\t0\n")

@@ -11,10 +11,11 @@ import yaml
 
 from geopix import checkpoint
 from geopix.checkpoint import from_llava
-from geopix.config import ConfigError, Stage
+from geopix.config import ConfigError, Stage, load
 from geopix.train import adapters
 from geopix.train.begin import RECORD
 from geopix.train.run import check_sources, run_stage
+from geopix.train.stores import RECIPES
 from tests.tiny_llava import SMALL, llava_tokenizer, tiny_llava, write_llava
 from tests.tiny_set import ENTRIES, SAMPLES, tiny_set
 
@@ -81,6 +82,45 @@ def test_kept_features_serve_as_well(folder: Path) -> None:
 def test_bad_sources_are_told(tmp_path: Path) -> None:
     given: dict[str, Any] = {"name": "try", "steps": 1}
     with pytest.raises(ConfigError, match=r"sources: 'nowhere' is none of nano's stores .* there is no set"):
-        check_sources(Stage.model_validate({**given, "sources": {"nowhere": 1}}), tmp_path)
+        check_sources(Stage.model_validate({**given, "sources": {"nowhere": 1}}), tmp_path, tmp_path)
     with pytest.raises(ConfigError, match="vhr is a store of kept features"):
-        check_sources(Stage.model_validate({**given, "sources": {"vhr": 1}, "subsets": {"vhr": ["A"]}}), tmp_path)
+        check_sources(
+            Stage.model_validate({**given, "sources": {"vhr": 1}, "subsets": {"vhr": ["A"]}}), tmp_path, tmp_path
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("vhr", ("nwpu_vhr10/annotations.json", "nwpu_vhr10/split.json")),
+        ("ports", ("sen2ships/annotations.json",)),
+        ("ucm", ("ucm/captions.json", "ucm/LandUse_Multilabeled.txt")),
+        ("gdit", ("gdit_airport/labelTxt",)),
+        ("aid", ("aid_rsicd/captions.json",)),
+    ],
+)
+def test_a_store_that_cannot_be_filled_is_told_before_anything_loads(
+    tmp_path: Path, name: str, needed: tuple[str, ...]
+) -> None:
+    config = tmp_path / "try.yaml"
+    config.write_text(
+        yaml.safe_dump({"name": "try", "steps": 1, "sources": {name: 1}, "model": str(tmp_path / "none")})
+    )
+    for each in needed:
+        path = tmp_path / "data" / each
+        with pytest.raises(ConfigError, match=f"^try: sources: {name} is made of {path}, which is missing"):
+            run_stage(config, [], tmp_path / "data", tmp_path / "runs", None)
+        path.mkdir(parents=True)
+    stage = load(config, [])
+    check_sources(stage, tmp_path / "data", tmp_path / "features")
+
+
+def test_a_full_store_needs_no_data(tmp_path: Path) -> None:
+    stage = Stage.model_validate({"name": "try", "steps": 1, "sources": {"aid": 1}})
+    index = tmp_path / "features" / "aid" / "index.jsonl"
+    index.parent.mkdir(parents=True)
+    index.write_text("{}\n" * (RECIPES["aid"].count - 1))
+    with pytest.raises(ConfigError, match="aid is made of"):
+        check_sources(stage, tmp_path / "data", tmp_path / "features")
+    index.write_text("{}\n" * RECIPES["aid"].count)
+    check_sources(stage, tmp_path / "data", tmp_path / "features")

@@ -12,7 +12,8 @@ from PIL import Image as PillowImage
 from geopix.config import ConfigError
 from geopix.data.entries import EntryError
 from geopix.train import stores
-from geopix.train.stores import HELD_OUT_AIRPORT, RECIPES, take
+from geopix.train.features import Eye
+from geopix.train.stores import HELD_OUT_AIRPORT, RECIPES, Recipe, open_store, take
 from tests.tiny import scene
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import WINDOWS, tiny_store
@@ -85,6 +86,26 @@ def test_what_a_scene_shows_is_said_of_its_windows(tmp_path: Path, monkeypatch: 
     window = next(RECIPES["ports"].samples(tmp_path, 398))
     assert window.there == ("ship",)
     assert "vehicle" in window.missing
+
+
+@pytest.mark.parametrize("lost", ["there", "missing"])
+def test_a_store_of_an_older_geopix_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    model, _ = tiny_geopix()
+    monkeypatch.setitem(RECIPES, "ports", Recipe(5, lambda data, first: iter([*WINDOWS, WINDOWS[0]][first:]), ()))
+    tiny_store(tmp_path / "ports", model)
+    eye, shape = Eye(model.encoder, model.config.image_size), (2, 16, 32)
+    filled = open_store("ports", tmp_path, tmp_path, eye, shape, lambda done, total: None)
+    assert len(filled) == 5
+    index = tmp_path / "ports" / "index.jsonl"
+    first, *others = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(["broken\n", *others]))  # read as a window of nothing, and no reason to refuse the store
+    assert len(open_store("ports", tmp_path, tmp_path, eye, shape, lambda done, total: None)) == 5
+    old = {key: value for key, value in json.loads(first).items() if key != lost}
+    index.write_text("".join([json.dumps(old) + "\n", *others]))
+    with pytest.raises(ConfigError, match=rf"the feature store {tmp_path / 'ports'} .*; delete that folder"):
+        open_store("ports", tmp_path, tmp_path, eye, shape, lambda done, total: None)
 
 
 def test_some_of_a_store_are_taken_by_a_seed(tmp_path: Path) -> None:

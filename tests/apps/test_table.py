@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from geopix.apps.table import _of_words
 from geopix.evaluate.metrics import Interval
 from geopix.evaluate.table import Row, Table, TableError, compare, read, write
 from tests.tiny_table import answered, table, ucm
@@ -71,3 +72,11 @@ def test_what_has_nothing_to_compare_is_told(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"number": 9', '"number": 1e999'))
     with pytest.raises(TableError, match=r"nine\.json is no table"):
         read(path)
+
+
+def test_questions_in_a_row_about_an_image_share_its_pixels(data: Path) -> None:
+    path = data / "ucm" / "vqa.json"
+    path.write_text(json.dumps([row for row in json.loads(path.read_text()) for _ in range(2)]))
+    first, second, other, _ = _of_words(4, data, None, None).items
+    assert first.pixels() is second.pixels()
+    assert first.pixels() is not other.pixels()

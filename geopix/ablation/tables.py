@@ -63,7 +63,7 @@ def ablation_table(number: int, runs: Path) -> Table:
         placed = {name for places in PLACES.values() for _, name in places}
         if number == 9:
             rows += [_row(_extra(row), row, name) for name, row in known.items() if name not in placed]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
         raise TableError(f"{path} holds no results of geopix ablate ({error}); run it again") from error
     return Table(number, TITLES[number], COLUMNS, tuple(rows), footer, paper_table(number))
 
@@ -89,15 +89,20 @@ def _row(label: str, row: Mapping[str, Any] | None, name: str) -> Row:
             if row["against"] == name
             else str(row.get("verdict", "nothing to hold against")),
             str(len(row["seeds"])),
-            f"{float(row['minutes']):.1f}",
-            None if row["paper"] is None else f"{float(row['paper'][0]):.2f}",
-            None if row.get("paper_difference") is None else f"{float(row['paper_difference']):+.2f}",
+            f"{_finite(row['minutes']):.1f}",
+            None if row["paper"] is None else f"{_finite(row['paper'][0]):.2f}",
+            None if row.get("paper_difference") is None else f"{_finite(row['paper_difference']):+.2f}",
         ),
     )
 
 
 def _interval(raw: Any) -> Interval:
-    value, low, high = map(float, raw)
-    if not all(map(math.isfinite, (value, low, high))):
-        raise ValueError("a number that is not finite")
+    value, low, high = map(_finite, raw)
     return Interval(value, low, high)
+
+
+def _finite(raw: Any) -> float:
+    number = float(raw)
+    if not math.isfinite(number):
+        raise ValueError("a number that is not finite")
+    return number

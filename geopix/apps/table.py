@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,8 +165,7 @@ def _of_probes(number: int, data: Path, limit: int | None) -> _Asking:
 
 
 def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -> _Asking:
-    from geopix import geo
-    from geopix.apps.table_words import Words
+    from geopix.apps.table_words import Words, pixels
     from geopix.evaluate.answers import NOTHING
 
     words, notes = Words.of(number, data, limit), dict[str, str]()
@@ -178,8 +178,7 @@ def _of_words(number: int, data: Path, limit: int | None, judge: Judge | None) -
         return made, protocol
 
     items = tuple(
-        _Item(one.id, one.question, words.sizes[one.image], lambda path=one.image: geo.read(path)[0])  # type: ignore[misc]
-        for one in words.asked
+        _Item(one.id, one.question, words.sizes[one.image], partial(pixels, one.image)) for one in words.asked
     )
     return _Asking(items, words.told, words.columns, rows, words.leak, notes)
 

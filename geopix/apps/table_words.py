@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,20 @@ from geopix.evaluate.questions import Asked
 if TYPE_CHECKING:
     from geopix.evaluate.judge import Judge
     from geopix.evaluate.table import Row
+    from geopix.records import Image
+
+
+@lru_cache(maxsize=8)
+def pixels(path: Path) -> Image:
+    """A picture, (H, W, 3) uint8; one array for questions in a row about it, so that it is looked at once.
+
+    Raises:
+        ImageError: If it is no image that is read.
+        OSError: If it can't be read.
+    """
+    from geopix import geo
+
+    return geo.read(path)[0]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from geopix.data.foreign.jsonstream import items
 from geopix.data.foreign.pictures import image_size
 from geopix.data.foreign.words import text
 from geopix.evaluate import questions
-from geopix.evaluate.leaks import Files, files_of
+from geopix.evaluate.leaks import Files, files_named, files_of
 from geopix.evaluate.questions import CAPTION, Asked, Questions, gather
 from geopix.evaluate.vqa import TABLE_4, TABLE_4_UCM, TABLE_5
 
@@ -106,8 +106,7 @@ def _of_set(folder: Path, vqa: bool, watch: Watch) -> Sheet:
 
 def _ucm_training(folder: Path) -> Files:
     rows = (row for _, row in items(folder / "captions.json", unwatched) if isinstance(row, dict))
-    names = [row.get("image") for row in rows if row.get("split") == "train"]
-    return tuple((f"ucm/{name}", folder / name) for name in names if isinstance(name, str))
+    return files_named("ucm", folder, (row.get("image") for row in rows if row.get("split") == "train"))
 
 
 def _vrsbench_training(folder: Path) -> Files:

@@ -17,8 +17,6 @@ COLUMNS: Final = {
     "absent objects": "absent", "georeferenced": "georeferenced", "source": "source",
 }  # fmt: skip
 """Headings, and what the file calls them."""
-MARKS: Final = ("yes", "part", "no", None)
-ABILITIES: Final = ("dialogue", "boxes", "words", "masks", "several", "absent", "georeferenced")
 FOOTER: Final = {
     "source": "its files: the published repository, its README and licence; paper: R. Ou et al., GeoPix, 2025",
     "cells": "yes, part, no: as its own files or the paper say; -: neither says so, or nobody looked",

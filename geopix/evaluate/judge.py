@@ -92,11 +92,13 @@ class Judge:
         """Ask one question that counts nowhere, so that a wrong key, name or address is told before long work.
 
         Raises:
-            JudgeError: If the endpoint takes nothing from us.
+            JudgeError: If the endpoint takes nothing from us, or gives no answer.
             OSError: If the answer can't be kept.
         """
         text = MATCH.template.format(question="Is there a road?", true="yes", predicted="there is one")
-        self._fetch(MATCH, text, request_id(self.model, MATCH, text))  # though it may be kept: the key may have gone
+        got = self._fetch(MATCH, text, request_id(self.model, MATCH, text))  # kept or not: the key may have gone
+        if isinstance(got, str):
+            raise JudgeError(f"the judge gives no answer ({got}); check --base-url and the network")
         self.tally, self._unanswered = Tally(), 0
 
     def footer(self, form: Form[Any]) -> str:

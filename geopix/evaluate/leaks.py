@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,18 +10,38 @@ from geopix.data.assembly.fingerprints import fingerprint
 from geopix.data.assembly.twins import RANKS, Gathered
 from geopix.data.entries import EntryError
 from geopix.data.foreign.found import Watch, unwatched
-from geopix.data.foreign.pictures import SUFFIXES
+from geopix.data.foreign.pictures import SUFFIXES, Pictures
 
 BITS: Final = 28
 """Of 256 of the perceptual hash that may differ; VHR-10's known pair, one port seen twice, differs in as many."""
 
-Files = Sequence[tuple[str, Path]]
+Files = Sequence[tuple[str, Path | None]]
+"""Keys, and where the images lie; None where a name does not lead to a place in its folder."""
 
 
 def files_of(folder: Path) -> Files:
     """Key and file of every picture in a folder; none where there is no folder."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return tuple((f"{folder.name}/{path.name}", path) for path in found if path.suffix.lower() in SUFFIXES)
+
+
+def files_named(source: str, folder: Path, names: Iterable[object]) -> Files:
+    """Key and file of the pictures in a folder that a file of others names; it may name anything.
+
+    Args:
+        source: Put before the names in the keys.
+        folder: The image folder.
+        names: Paths from there.
+    """
+    pictures = Pictures(folder)
+
+    def file(name: object) -> Path | None:
+        try:
+            return folder / pictures.find(name) if isinstance(name, str) else None
+        except (EntryError, OSError):  # OSError: a name that is too long for any file
+            return None
+
+    return tuple((f"{source}/{name}", file(name)) for name in names)
 
 
 def leaks(training: Files, evaluated: Files, watch: Watch = unwatched) -> tuple[frozenset[str], str]:
@@ -39,8 +59,9 @@ def leaks(training: Files, evaluated: Files, watch: Watch = unwatched) -> tuple[
         for split, files in (("train", training), ("val", evaluated)):
             for done, (key, path) in enumerate(files, start=1 + (split == "val") * len(training)):
                 watch("looking for twins", done, len(training) + len(evaluated))
-                print_ = fingerprint(key, path, None)
-                if print_.problem:
+                # A device or a pipe would be read without end.
+                print_ = fingerprint(key, path, None) if path is not None and path.is_file() else None
+                if print_ is None or print_.problem:
                     unread += 1
                     continue
                 gathered.add(print_.perceptual, print_.sha256, RANKS[split])

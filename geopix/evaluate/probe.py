@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from geopix.assistant import MAX_QUESTION
 from geopix.classes import UNKNOWN, VHR10, plural
 from geopix.data.entries import Entry, read_image
 from geopix.data.facts import in_a_question
@@ -89,16 +90,23 @@ def box_units(box: Box, size_hw: tuple[int, int]) -> Units:
 
 
 def _referred(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
-    """Every object with a mask and a description, all in one question: multi-referring as in §V-B."""
+    """Every object with a mask and a description, all in one question: multi-referring as in §V-B.
+
+    The last ones are left out where a question of all would be longer than any that is read.
+    """
     able = [one for one in entry.objects if one.counts is not None and one.descriptions][:MOST_COUNTED_OFF]
-    if not able:
-        return []
     phrases = [in_a_question(one.descriptions[0]) for one in able]
-    asked = phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
+    while phrases and len(question := f"Segment {_listed(phrases)}.") > MAX_QUESTION:
+        phrases.pop()
+    if not phrases:
+        return []
     answer = ", ".join(f"{PHRASE} {phrase}{GROUP}" for phrase in phrases) + "."
-    truth = tuple(Truth(one.class_name, one.counts or "") for one in able)
-    return [Probe(f"{entry.key}/referred", entry.key, "referred", f"Segment {asked}.", entry.size_hw, picture, answer,
-                  truth)]  # fmt: skip
+    truth = tuple(Truth(one.class_name, one.counts or "") for one in able[: len(phrases)])
+    return [Probe(f"{entry.key}/referred", entry.key, "referred", question, entry.size_hw, picture, answer, truth)]
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
 
 
 def _all(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
@@ -129,12 +137,14 @@ def _absent(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Pro
 
 
 def _boxes(entry: Entry, picture: Path, annotated: Collection[str]) -> list[Probe]:
-    """Every described object."""
+    """Every described object, but for one whose description is longer than any question that is read."""
     made = []
     for index, one in enumerate(entry.objects):
         if one.descriptions:
             unique = sum(other.class_name == one.class_name for other in entry.objects) == 1
             question = f"[refer] Where is {in_a_question(one.descriptions[0])}?"
+            if len(question) > MAX_QUESTION:
+                continue
             box, units = one.box_xyxy_px, box_units(one.box_xyxy_px, entry.size_hw)
             made.append(
                 Probe(f"{entry.key}/box {index}", entry.key, "box", question, entry.size_hw, picture, box=box,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from geopix.assistant import MAX_QUESTION
 from geopix.classes import UNKNOWN
 from geopix.data.entries import ABOUT, EntryError, SetReader
 from geopix.data.facts import in_a_question
@@ -18,8 +19,9 @@ from geopix.data.foreign.grid import hull
 from geopix.data.foreign.jsonstream import items
 from geopix.data.foreign.pictures import Pictures, image_size
 from geopix.data.foreign.words import text
+from geopix.data.sources.coco import read_splits
 from geopix.dialogue import box_text, text_box
-from geopix.evaluate.leaks import files_of
+from geopix.evaluate.leaks import Files, files_named, files_of
 from geopix.evaluate.probe import ASKERS, Kind, Probe, Truth, box_units
 from geopix.evaluate.vhr10 import Question, questions, spread
 from geopix.records import encode_mask
@@ -45,8 +47,8 @@ class Probes:
     asked: tuple[Probe, ...]
     of: int
     left_out: Counter[str] = field(default_factory=Counter)
-    training: tuple[tuple[str, Path], ...] = ()
-    evaluated: tuple[tuple[str, Path], ...] = ()
+    training: Files = ()
+    evaluated: Files = ()
 
     def __str__(self) -> str:
         images = len({probe.image_key for probe in self.asked})
@@ -100,9 +102,12 @@ def probes(data: Path, kinds: Sequence[Kind], limit: int | None = None) -> Probe
 def _of_vhr10(data: Path, kinds: Sequence[Kind]) -> Probes:
     root = data / "nwpu_vhr10"
     asked = [_of_window(question, place) for place, question in enumerate(questions(data)) if question.kind in kinds]
-    splits = json.loads((root / "split.json").read_text(encoding="utf-8"))
-    files = {split: tuple((f"nwpu_vhr10/{name}", root / "images" / name) for name in splits[split]) for split in splits}
-    return Probes("NWPU VHR-10, val", tuple(asked), len(asked), Counter(), files["train"], files["val"])
+    splits = read_splits(root / "split.json") or {}
+    train, val = (
+        files_named("nwpu_vhr10", root / "images", [name for name, split in splits.items() if split == wanted])
+        for wanted in ("train", "val")
+    )
+    return Probes("NWPU VHR-10, val", tuple(asked), len(asked), Counter(), train, val)
 
 
 def _of_window(question: Question, place: int) -> Probe:
@@ -165,6 +170,8 @@ def _of_vrsbench(folder: Path) -> Probes:
             height, width = size_hw
             pixels = (box[0] * width / 100, box[1] * height / 100, box[2] * width / 100, box[3] * height / 100)
             question = f"[refer] Where is {in_a_question(told)}?"
+            if len(question) > MAX_QUESTION:
+                raise EntryError("question too long", f"{len(question):,} characters, at most {MAX_QUESTION:,}")
             key = f"vrsbench/{path.name}"
             asked.append(
                 Probe(f"{key}/{row.get('question_id', n)}", key, "box", question, size_hw, path, box=pixels,

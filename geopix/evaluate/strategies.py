@@ -70,11 +70,13 @@ def strategies(named: Sequence[str]) -> Table:
         _take(found.setdefault(name.strip(), Strategy(name.strip())), Path(file))
     if not found:
         raise TableError("no model is given; add NAME=FILE for each, such as one=out/table3.json two=out2/table3.json")
+    asked = dict[int, Table]()  # by number the first model's that has one: what all others must be asked, too
+    for one in found.values():
+        for number, table in one.tables.items():
+            check_same(table, asked.setdefault(number, table))
     first, *others = found.values()
     rows = [Row(first.name, first.cells)]
     for other in others:
-        for number in first.tables.keys() & other.tables.keys():
-            check_same(other.tables[number], first.tables[number])
         less = tuple(minus(*pair) for pair in zip(other.cells, first.cells, strict=True))
         rows += [Row(other.name, other.cells), Row(f"{other.name}, minus {first.name}", less)]
     footer = {
@@ -86,10 +88,9 @@ def strategies(named: Sequence[str]) -> Table:
         "Each row is one training run: what another seed would bring is not in it",
     }
     for number in NUMBERS:
-        if number in first.tables:
+        if number in asked:
             footer |= {
-                f"{what}, Table {number}": first.tables[number].footer.get(what, "")
-                for what in ("protocol", "questions")
+                f"{what}, Table {number}": asked[number].footer.get(what, "") for what in ("protocol", "questions")
             }
     for one in found.values():
         footer[f"answers of {one.name}"] = "; ".join(
@@ -114,8 +115,10 @@ def _seconds(path: Path) -> float:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         total = sum(float(json.loads(line)["seconds"]) for line in lines)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, ArithmeticError, TypeError, RecursionError) as error:
         raise TableError(f"{path} is no log of training steps ({error}); give the metrics.jsonl of a stage") from error
+    if not lines:
+        raise TableError(f"{path} holds no step of a training; give the metrics.jsonl of a stage that was trained")
     if not math.isfinite(total) or total < 0:
         raise TableError(f"{path} says that training took {total} seconds; give the metrics.jsonl of a stage")
     return total

@@ -160,7 +160,7 @@ def read(path: Path) -> Table:
         )
         footer = {str(name): str(text) for name, text in raw["footer"].items()}
         return Table(int(raw["number"]), str(raw["title"]), tuple(map(str, raw["columns"])), rows, footer)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
         raise TableError(
             f"{path} is no table with its samples ({error}); make one with: geopix table N -o {path.stem}.json"
         ) from error
@@ -170,7 +170,7 @@ def compare(ours: Table, theirs: Table) -> Table:
     """Paired differences ``ours - theirs`` of every number that both tables have.
 
     Raises:
-        TableError: If they answer other questions, or score in another way.
+        TableError: If they answer other questions, score in another way, or keep no samples.
     """
     check_same(ours, theirs)
     rows = []
@@ -181,6 +181,11 @@ def compare(ours: Table, theirs: Table) -> Table:
             cells.append(minus(cell, others.get(row.name, {}).get(column)))
         if any(cell is not None for cell in cells):
             rows.append(Row(row.name, tuple(cells)))
+    if not rows:
+        raise TableError(
+            "these tables keep no samples, so there is nothing to compare; give two that were made of the same "
+            "questions, of Tables 3 to 8"
+        )
     footer = {
         "difference": "first minus second, in points, with the 95 % interval of paired draws of images; * where the "
         "interval leaves out 0",

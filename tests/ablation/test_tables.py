@@ -89,3 +89,15 @@ def test_numbers_that_are_none_are_told(runs: Path) -> None:
     path.write_text(path.read_text().replace("0.5,", "NaN,"))
     with pytest.raises(TableError, match="not finite"):
         ablation_table(10, runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("paper", []), ("paper", [1e999]), ("fusion_parameters", 1e999), ("minutes", 1e999)]
+)
+def test_a_cell_that_is_none_is_told_in_a_sentence(runs: Path, name: str, wrong: Any) -> None:
+    path = runs / "ablation" / "table.json"
+    told = json.loads(path.read_text())
+    told["rows"][0][name] = wrong
+    path.write_text(json.dumps(told))
+    with pytest.raises(TableError, match="holds no results of geopix ablate"):
+        ablation_table(10, runs)

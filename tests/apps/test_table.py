@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from geopix.evaluate.table import TableError, compare, read
+from geopix.apps.table import _of_words
+from geopix.evaluate.metrics import Interval
+from geopix.evaluate.table import Row, Table, TableError, compare, read, write
 from tests.tiny_table import answered, table, ucm
 
 
@@ -59,3 +61,22 @@ def test_tables_of_other_questions_are_not_compared(data: Path) -> None:
     (data.parent / "b.json").write_text(json.dumps(other))
     with pytest.raises(TableError, match="differ in their questions"):
         compare(read(out), read(data.parent / "b.json"))
+
+
+def test_what_has_nothing_to_compare_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "nine.json"
+    write(Table(9, "made up", ("mIoU",), (Row("default", (Interval(0.5, 0.4, 0.6),)),), {}), path)
+    code, told = table("compare", path, path)
+    assert code == 1
+    assert "these tables keep no samples, so there is nothing to compare" in told
+    path.write_text(path.read_text().replace('"number": 9', '"number": 1e999'))
+    with pytest.raises(TableError, match=r"nine\.json is no table"):
+        read(path)
+
+
+def test_questions_in_a_row_about_an_image_share_its_pixels(data: Path) -> None:
+    path = data / "ucm" / "vqa.json"
+    path.write_text(json.dumps([row for row in json.loads(path.read_text()) for _ in range(2)]))
+    first, second, other, _ = _of_words(4, data, None, None).items
+    assert first.pixels() is second.pixels()
+    assert first.pixels() is not other.pixels()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def test_a_benchmark_lies_in_its_folder_or_is_the_folder(tmp_path: Path) -> None
     assert sheet(5, tmp_path).training == ()
     assert sheet(4, tmp_path / "ucm").whole.name == "UC Merced val, questions"
     assert [key for key, _ in sheet(7, tmp_path / "ucm").training] == ["ucm/images/beach/beach01.jpg"]
+
+
+def test_training_names_of_uc_merced_stay_in_its_folder(tmp_path: Path) -> None:
+    folder = ucm(tmp_path / "ucm")
+    rows = json.loads((folder / "captions.json").read_text())
+    named = ("/dev/zero", "../../secret.png", 7)
+    rows += [{"image": name, "split": "train", "captions": ["A beach ."]} for name in named]
+    (folder / "captions.json").write_text(json.dumps(rows))
+    for number in (4, 7):
+        files = [path for _, path in sheet(number, folder).training]
+        assert files == [folder / "images/beach/beach01.jpg", None, None, None]
 
 
 def test_a_set_is_asked_what_came_with_its_evaluation_images(tmp_path: Path) -> None:

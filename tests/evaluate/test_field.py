@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
-from geopix.evaluate.field import _FILE, ABILITIES, COLUMNS, MARKS, field_table
+from geopix.evaluate.field import _FILE, COLUMNS, field_table
 from geopix.evaluate.paper import paper_table
 from geopix.evaluate.table import markdown
 
+MARKS = ("yes", "part", "no", None)
+ABILITIES = ("dialogue", "boxes", "words", "masks", "several", "absent", "georeferenced")
 SOURCES = (
     "its files",
     "its files; paper",

@@ -189,6 +189,20 @@ def test_a_judge_is_met_before_long_work_and_that_counts_nowhere(tmp_path: Path)
         judge.meet()
 
 
+@pytest.mark.parametrize(("said", "told"), [(500, "no answer"), ("slow", "timed out"), (400, "question refused")])
+def test_meeting_a_judge_that_gives_no_answer_is_told_at_once(tmp_path: Path, said: Any, told: str) -> None:
+    match = rf"gives no answer \({told}\); check --base-url"
+    with judging(tmp_path, {"Answer": said}, timeout=0.2) as (judge, _), pytest.raises(JudgeError, match=match):
+        judge.meet()
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(tmp_path: Path) -> None:
+    replies = open_replies(tmp_path / "other.jsonl")
+    with connect("http://127.0.0.1:9/v1", 0, 5.0) as client, pytest.raises(JudgeError, match="check --base-url"):
+        Judge(client, "toy", replies).meet()
+    replies.close()
+
+
 def test_without_key_or_client_there_is_no_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(JudgeError, match="OPENAI_API_KEY"):

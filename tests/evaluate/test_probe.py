@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geopix.assistant import check_question
 from geopix.classes import UNKNOWN, VHR10
 from geopix.data.entries import Annotated, Entry, EntryError
 from geopix.evaluate.probe import ASKERS, box_units
@@ -59,6 +60,20 @@ def test_what_can_not_be_told_apart_or_answered_is_not_asked() -> None:
     assert ASKERS["all"](bare, Path("1.png"), VHR10) == ASKERS["referred"](bare, Path("1.png"), VHR10) == []
     assert len(ASKERS["box"](bare, Path("1.png"), VHR10)) == 2
     assert ASKERS["box"](replace(bare, complete=False), Path("1.png"), VHR10)[0].unique is None
+
+
+def test_no_question_is_longer_than_any_that_is_read() -> None:
+    ships = tuple(_ship(6 * place, f"The ship {place} {'x' * 184}.") for place in range(11))
+    assert all(len(one.descriptions[0]) >= 195 for one in ships)
+    (asked,) = ASKERS["referred"](replace(ENTRY, objects=ships), Path("1.png"), VHR10)
+    assert check_question(asked.question) == asked.question
+    assert "the ship 8 x" in asked.question.split(" and ")[0]
+    assert " and the ship 9 x" in asked.question
+    assert "ship 10" not in asked.question + asked.answer
+    assert [one.counts for one in asked.truth] == [one.counts for one in ships[:10]]
+    endless = replace(ENTRY, objects=(_ship(0, "A ship " * 400), _ship(60, "The ship on the right.")))
+    assert ASKERS["referred"](endless, Path("1.png"), VHR10) == []
+    assert [one.id for one in ASKERS["box"](endless, Path("1.png"), VHR10)] == ["set/1/box 1"]
 
 
 def test_units_and_pieces() -> None:

@@ -67,6 +67,25 @@ def test_a_set_without_val_images_is_asked_about_its_test_images(tmp_path: Path)
         probes(tiny_set(tmp_path / "other", (entry_of(KEPT),), (KEPT,)), ("box",))
 
 
+def test_training_names_of_vhr10_stay_in_its_folder(tmp_path: Path) -> None:
+    root = tmp_path / "nwpu_vhr10"
+    pictures(root / "images", "t.png", "v.png", size_hw=(64, 64))
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 4, 30, 30]}
+    square = [[4, 4, 34, 4, 34, 34, 4, 34]]
+    put(
+        root / "annotations.json",
+        {
+            "images": [{"id": 1, "file_name": "v.png", "height": 64, "width": 64}],
+            "annotations": [{**box, "segmentation": square}],
+            "categories": [{"id": 1, "name": "ship"}],
+        },
+    )
+    put(root / "split.json", {"train": ["t.png", "/dev/zero", "../../secret.png"], "val": ["v.png"]})
+    found = probes(tmp_path, ("all",))
+    assert [path for _, path in found.training] == [root / "images" / "t.png", None, None]
+    assert found.evaluated == (("nwpu_vhr10/v.png", root / "images" / "v.png"),)
+
+
 def _row(number: int, corners: list[float], **more: object) -> dict[str, object]:
     return {
         "image_id": "P1.png", "question": "The ship near the pier.", "question_id": number, "obj_corner": corners,
@@ -81,7 +100,7 @@ def test_vrsbench_is_asked_with_its_own_truncated_hundredths(tmp_path: Path) -> 
     rows = [
         _row(0, corners, unique=True), _row(1, corners, is_unique=False, unique=True), _row(2, corners),
         _row(3, [0.5, 0.5, 0.5, 0.9]), _row(4, corners, image_id="P2.png"), _row(5, corners, question=""),
-        _row(7, corners), _row(7, corners), {"image_id": "P1.png"},
+        _row(7, corners), _row(7, corners), _row(8, corners, question="ship " * 500), {"image_id": "P1.png"},
     ]  # fmt: skip
     put(tmp_path / "VRSBench_EVAL_referring.json", rows)
     found = probes(tmp_path, ("box",))
@@ -93,9 +112,10 @@ def test_vrsbench_is_asked_with_its_own_truncated_hundredths(tmp_path: Path) -> 
     assert first.units == (28, 10, 50, 99)  # int(100 * 0.29) is 28
     assert first.box == pytest.approx((58.0, 5.25, 100.0, 49.95))
     assert first.size_hw == (50, 200)
-    assert found.of == 9
+    assert found.of == 10
     assert found.left_out == {
         "box degenerate": 1, "image missing": 1, "text empty": 1, "id that is there twice": 2, "record malformed": 1,
+        "question too long": 1,
     }  # fmt: skip
     assert [key for key, _ in found.evaluated] == ["vrsbench/P1.png"]
     assert [key for key, _ in found.training] == ["Images_train/T1.png"]

@@ -34,6 +34,7 @@ def test_models_stand_side_by_side_with_paired_differences(tmp_path: Path) -> No
     assert cells["one stage"]["cost, hours"] is None
     assert cells["two"]["cost, hours"] == "1.50"
     assert cells["two"]["mIoU"] is None  # the table has no such row
+    assert made.footer["questions, Table 3"] == made.footer["questions, Table 8"] == "the same"  # 8: of the second
     assert made.paper is not None
     assert "1,010" in str(made.paper.rows)
 
@@ -42,12 +43,17 @@ def test_what_can_not_stand_side_by_side_is_told(tmp_path: Path) -> None:
     one, other = _table(tmp_path / "a.json", 3, [0.2]), _table(tmp_path / "b.json", 3, [0.2], "others")
     log = tmp_path / "a.jsonl"
     log.write_text('{"loss": 1}\n')
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    boxes = _table(tmp_path / "boxes.json", 8, [1.0])
     for named, match in (
         ([], "no model is given"),
         ([str(one)], "is no NAME=FILE"),
         ([f"a={one}", f"a={one}"], "Table 3 twice"),
         ([f"a={one}", f"b={other}"], "differ in their questions"),
         ([f"a={log}"], "no log of training"),
+        ([f"a={empty}"], "holds no step of a training"),
+        ([f"a={boxes}", f"b={one}", f"c={other}"], "differ in their questions"),
     ):
         with pytest.raises(TableError, match=match):
             strategies(named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from geopix.evaluate import captions
 from geopix.evaluate.java import JavaError
-from geopix.evaluate.leaks import leaks
+from geopix.evaluate.leaks import files_named, leaks
 from geopix.evaluate.measures import Measure
 from geopix.evaluate.paper import paper_table
 from geopix.evaluate.questions import Asked
@@ -111,6 +112,20 @@ def test_a_training_image_saved_again_is_found(tmp_path: Path) -> None:
     assert "again (train)" in told
     assert "1 images could not be read" in told
     assert leaks([], asked)[0] == frozenset()
+
+
+def test_names_that_lead_elsewhere_are_not_followed_but_counted(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "outside.png")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "images" / "a.png")
+    named = ["/dev/zero", "../outside.png", 3, "b" * 5000 + ".png", "a.png"]
+    training = files_named("set", tmp_path / "images", named)
+    assert [path for _, path in training] == [None, None, None, None, tmp_path / "images" / "a.png"]
+    os.mkfifo(tmp_path / "pipe.png")
+    found, told = leaks([*training, ("pipe", tmp_path / "pipe.png")], [("out", tmp_path / "outside.png")])
+    assert found == {"out"}
+    assert "out (set/a.png)" in told
+    assert "5 images could not be read" in told
 
 
 def test_the_papers_rows_fit_their_columns() -> None:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from geopix.classes import ABSENT_CANDIDATES, VHR10, plural, wordings
-from geopix.data.askable import MOST_COUNTED_OFF as MOST_COUNTED_OFF
 from geopix.data.askable import able, by_class, candidates, listed, masked, named
-from geopix.data.askable import not_there as not_there
 from geopix.data.describe import called, describe, reading_order
 from geopix.dialogue import GROUP, PHRASE, box_text
 from geopix.records import Instance, Sample, Turn

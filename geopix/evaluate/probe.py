@@ -13,9 +13,9 @@ import numpy as np
 
 from geopix.assistant import MAX_QUESTION
 from geopix.classes import UNKNOWN, VHR10, plural
+from geopix.data.askable import MOST_COUNTED_OFF, not_there
 from geopix.data.entries import Entry, read_image
 from geopix.data.facts import in_a_question
-from geopix.data.mixture import MOST_COUNTED_OFF, not_there
 from geopix.dialogue import GROUP, PHRASE
 from geopix.records import Box, Image, Turn
 

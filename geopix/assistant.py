@@ -368,17 +368,25 @@ class Assistant:
                 class_id = int(chances.argmax()) if class_id is None else class_id
                 class_score = float(chances[class_id])
             mask = box.to_mask(out.logits[0, index])
+            asked_box = self._stands_for_box(embeddings[mention.group or 0])
             instances.append(
                 Instance(
                     phrase=mention.phrase,
                     class_name=self.vocabulary.name(self.vocabulary.unknown_id if class_id is None else class_id),
                     box_xyxy_px=mask_box(mask),
-                    mask=mask,
+                    mask=None if asked_box else mask,
                     class_score=class_score,
                     score=None if out.iou is None else float(out.iou[0, index].float().sigmoid()),
                 )
             )
         return instances
+
+    def _stands_for_box(self, embedding: Tensor) -> bool:
+        """Whether a group (n, hidden) was said where the model would have opened a box, see `_allowed`."""
+        if self.model.config.written_boxes:
+            return False
+        logits = self.model.language.words(embedding[None, :1])[0, 0]
+        return bool(logits[list(self.dialogue.box_ids)].max() > logits[self.dialogue.group_ids[0]])
 
     def _class_ids(self, named: Sequence[int | None]) -> Tensor | None:
         """Q_c where somebody names it, (1, m) with -1 where it is predicted: decision 1 of docs/paper.md."""

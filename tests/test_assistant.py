@@ -375,7 +375,7 @@ def test_there_are_never_more_masks_than_allowed(limit: int, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_where_no_boxes_are_written_a_mask_stands_for_one(written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_boxes_are_written_they_are_those_of_masks(written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model, dialogue = tiny_geopix()
     model.config.written_boxes = written
     monkeypatch.setattr(module, "MAX_MASKS", 2)
@@ -393,7 +393,8 @@ def test_where_no_boxes_are_written_a_mask_stands_for_one(written: bool, monkeyp
     guide.set_image(picture())
     alone, [batched] = guide.ask("Where is it?"), guide.ask_batch([picture()], ["Where is it?"])
     same(alone, batched)
-    assert [one.mask is not None for one in alone.instances] == ([] if written else [True, True])
+    assert [one.mask for one in alone.instances] == ([] if written else [None, None])  # a box, as was meant
+    assert all(one.box_xyxy_px[2] > one.box_xyxy_px[0] for one in alone.instances)
     assert ("{" in alone.text) is written
 
 

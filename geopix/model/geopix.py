@@ -42,7 +42,7 @@ class GeoPixConfig(PreTrainedConfig):
         relations: Whether objects are told apart by where they stand (ours, docs/paper.md); False is the paper alone.
         relations_in_words: Whether the LLM is told, too, what the cells say of themselves.
         written_boxes: Whether boxes are answered in written coordinates (§III-A); where not, as for an LLM too small to
-            write them, with a mask, whose box it is.
+            write them, with the box of a mask.
         memory: {"fusion", "capacity", "width" (D), "side" (H = W in cells), "layers" (depth of SA), "top_k",
             "folded" (whether the weights hold F(h) instead of the bank), "largest_gb" (a larger bank is refused)}.
         class_names: The slots of the bank but for the last, "unknown".

@@ -6,7 +6,7 @@ import time
 import unicodedata
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +14,11 @@ from transformers import DynamicCache
 
 from geopix import checkpoint
 from geopix.batching import AT_ONCE, Batch, Manners, Prompt, Said, agree
-from geopix.classes import ClassVocabulary
-from geopix.dialogue import PHRASE, Dialogue, Mention, Spoken
+from geopix.dialogue import PHRASE, Dialogue
+from geopix.drawing import Drawing, Whose
 from geopix.model.encoder import Letterbox, to_pixels
 from geopix.model.geopix import GeoPixModel, Seen
-from geopix.model.mask_predictor import ClassQuery
-from geopix.records import Answer, Box, Image, Instance, Turn, mask_box
+from geopix.records import Answer, Image, Turn
 
 MAX_QUESTION = 2000
 """Characters of a question."""
@@ -61,9 +60,7 @@ class Assistant:
             are the same, the second is there to measure the first against.
         look_ahead: Whether words that the question suggests are read together, and kept where the model agrees; the
             answers are the same.
-        class_query: Whose memory refines a mask: of the class that the phrase names, else the predicted ones mixed
-            ("text"); always the predicted ones, mixed or the first alone; the slot for unknown classes; or none.
-            `GeoPixModel.predict_masks` takes any other choice.
+        class_query: Whose memory refines a mask, see `geopix.drawing.Drawing`.
     """
 
     def __init__(
@@ -73,11 +70,11 @@ class Assistant:
         name: str,
         group_at_once: bool = True,
         look_ahead: bool = True,
-        class_query: Literal["text", "mixture", "top-1", "unknown", "none"] = "text",
+        class_query: Whose = "text",
     ) -> None:
-        self.model, self.dialogue, self.name, self.class_query = model, dialogue, name, class_query
+        self.model, self.dialogue, self.name = model, dialogue, name
         self.group_at_once, self.look_ahead = group_at_once, look_ahead
-        self.vocabulary = ClassVocabulary(tuple(model.config.class_names))
+        self._drawing = Drawing(model, dialogue, class_query)
         self._seen: Seen | None = None
         self._box: Letterbox | None = None
         self._turn: Iterator[str | Answer] | None = None
@@ -139,7 +136,7 @@ class Assistant:
             rest = spoken.text[len(told) :] if spoken.text.startswith(told) else f"\n{spoken.text}"
             if rest:
                 yield rest
-            instances = self._instances(seen, box, spoken, said.embeddings)
+            instances = self._drawing.instances(seen, box, spoken, said.embeddings)
         except BaseException:
             self._owed = owed
             self._forget(length)
@@ -231,7 +228,7 @@ class Assistant:
         since = time.perf_counter()
         for number, said, seen in Batch(self.model.language, self.dialogue, look, manners, at_once).answer(prompts):
             spoken, box = self.dialogue.parse(said.ids), boxes[numbers[number]]
-            instances = self._instances(seen, box, spoken, said.embeddings)
+            instances = self._drawing.instances(seen, box, spoken, said.embeddings)
             now = time.perf_counter()
             yield number, Answer(spoken.text, instances, box.size_hw, self.name, now - since)
             since = time.perf_counter()
@@ -342,69 +339,6 @@ class Assistant:
             logits[..., first] = torch.maximum(logits[..., first], logits[..., opening].amax(dim=-1))
             logits[..., opening] = -torch.inf
         return logits
-
-    def _instances(
-        self, seen: Seen, box: Letterbox, spoken: Spoken, embeddings: Sequence[Tensor]
-    ) -> tuple[Instance, ...]:
-        """Every mention as an instance of the image: masks from the mask predictor, boxes from the words."""
-        masked = [mention for mention in spoken.mentions if mention.group is not None]
-        found = iter(self._masked(seen, box, masked, embeddings) if masked else [])
-        return tuple(self._boxed(one, box) if one.group is None else next(found) for one in spoken.mentions)
-
-    def _masked(
-        self, seen: Seen, box: Letterbox, mentions: Sequence[Mention], embeddings: Sequence[Tensor]
-    ) -> list[Instance]:
-        named = [self.vocabulary.named_in(mention.phrase) for mention in mentions]
-        groups = torch.stack([embeddings[mention.group or 0] for mention in mentions])[None]
-        query: ClassQuery = "mixture"  # where a class is named, it is not used
-        if self.class_query != "text" and self.class_query != "unknown":
-            query = self.class_query
-        out = self.model.predict_masks(seen, groups, self._class_ids(named), query)
-        instances = []
-        for index, mention in enumerate(mentions):
-            class_id, class_score = named[index], None
-            if out.class_logits is not None:
-                chances = out.class_logits[0, index].float().softmax(dim=-1)
-                class_id = int(chances.argmax()) if class_id is None else class_id
-                class_score = float(chances[class_id])
-            mask = box.to_mask(out.logits[0, index])
-            asked_box = self._stands_for_box(embeddings[mention.group or 0])
-            instances.append(
-                Instance(
-                    phrase=mention.phrase,
-                    class_name=self.vocabulary.name(self.vocabulary.unknown_id if class_id is None else class_id),
-                    box_xyxy_px=mask_box(mask),
-                    mask=None if asked_box else mask,
-                    class_score=class_score,
-                    score=None if out.iou is None else float(out.iou[0, index].float().sigmoid()),
-                )
-            )
-        return instances
-
-    def _stands_for_box(self, embedding: Tensor) -> bool:
-        """Whether a group (n, hidden) was said where the model would have opened a box, see `_allowed`."""
-        if self.model.config.written_boxes:
-            return False
-        logits = self.model.language.words(embedding[None, :1])[0, 0]
-        return bool(logits[list(self.dialogue.box_ids)].max() > logits[self.dialogue.group_ids[0]])
-
-    def _class_ids(self, named: Sequence[int | None]) -> Tensor | None:
-        """Q_c where somebody names it, (1, m) with -1 where it is predicted: decision 1 of docs/paper.md."""
-        if self.class_query == "text":
-            slots = [-1 if slot is None else slot for slot in named]
-        elif self.class_query == "unknown":
-            slots = [self.vocabulary.unknown_id] * len(named)
-        else:
-            return None
-        return torch.tensor([slots], device=self.model.device)
-
-    def _boxed(self, mention: Mention, box: Letterbox) -> Instance:
-        height, width = box.size_hw
-        x1, y1, x2, y2 = mention.box or (0.0, 0.0, 0.0, 0.0)
-        pixels: Box = (x1 * width, y1 * height, x2 * width, y2 * height)
-        class_id = self.vocabulary.named_in(mention.phrase)
-        name = self.vocabulary.name(self.vocabulary.unknown_id if class_id is None else class_id)
-        return Instance(phrase=mention.phrase, class_name=name, box_xyxy_px=pixels)
 
 
 def check_question(question: str) -> str:

@@ -34,12 +34,14 @@ class Given:
         masks: COCO's run lengths of every instance that has a mask, all of the image's size.
         scores: Predicted IoU of each, or None.
         boxes: Boxes in pixels of the instances without a mask, or of all where none has one.
+        classes: Of every instance that has a mask its class, and the probability that Q_c gave it or None.
     """
 
     text: str = ""
     masks: tuple[str, ...] = ()
     scores: tuple[float | None, ...] = ()
     boxes: tuple[Box, ...] = ()
+    classes: tuple[tuple[str, float | None], ...] = ()
 
 
 NOTHING = Given()
@@ -72,7 +74,7 @@ def from_json(raw: Mapping[str, Any], size_hw: tuple[int, int], problems: Counte
         problems[f"instances beyond the first {MOST_INSTANCES:,} of an answer, left out"] += (
             len(instances) - MOST_INSTANCES
         )
-    masks, scores, boxes = [], [], []
+    masks, scores, boxes, classes = [], [], [], []
     for one in instances[:MOST_INSTANCES]:
         if not isinstance(one, dict):
             problems["instances that are no object, left out"] += 1
@@ -83,7 +85,8 @@ def from_json(raw: Mapping[str, Any], size_hw: tuple[int, int], problems: Counte
         if one.get("mask") is not None:
             masks.append(_mask(one["mask"], size_hw, problems))
             scores.append(_score(one.get("score"), problems))
-    return Given(said if isinstance(said, str) else "", tuple(masks), tuple(scores), tuple(boxes))
+            classes.append((str(one.get("class")), _score(one.get("class_score"), problems)))
+    return Given(said if isinstance(said, str) else "", tuple(masks), tuple(scores), tuple(boxes), tuple(classes))
 
 
 class Answers:

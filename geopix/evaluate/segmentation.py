@@ -37,6 +37,9 @@ SIZES: Final = (
     ("theta above 10 %", 2.0),
 )
 """Bins of the share of its image that an object covers (Fig. 4), each with its upper edge, which is not in it."""
+QUERY: Final = "class right, by Q_c alone"
+"""Of the masks with the true words given: Q_c, predicted before anyone reads the words' class, puts more than half of
+its probability on the true one (so never more than by its likeliest class)."""
 BINS: Final = 10
 """Of the predicted IoU, for calibration; the last one holds 1."""
 
@@ -80,6 +83,7 @@ class Tally:
         _add("AR-O", held, probe, self.sums["AR-O"], self.twins)
         if told is not None:
             _add("TF", Held(stack(told.masks, probe.size_hw), true), probe, self.sums["TF"], self.twins)
+            _query(probe, self.sums["TF"], told)
 
     def rows(self) -> tuple[Row, ...]:
         """The table's rows, a cell for each of `PROTOCOLS`; a number nobody could add to is left out."""
@@ -100,6 +104,7 @@ class Tally:
             ("present objects refused", "questions", "ratio"),
             *((f"IoU, {name}", "masks", "ratio") for name, _ in SIZES),
             *((name, "masks", "ratio") for name in self._named("IoU of ")),
+            (QUERY, "masks", "ratio"),
             ("error of the predicted IoU", "masks", "ratio"),
             ("ECE of the predicted IoU, against the IoU", "masks", "ece"),
             ("ECE of the predicted IoU, against IoU ≥ 0.5", "masks", "ece"),
@@ -152,6 +157,15 @@ def _add(
         sums.add("mIoU with absent objects, nothing meant and nothing said is 0", probe, score.mean_iou, 1.0)
         came = dict.fromkeys(range(len(scores)), 0.0) | {row: float(held.ious[row, column]) for row, column in pairs}
         _calibrate(probe, sums, [(said, came[row]) for row, said in enumerate(scores) if said is not None])
+
+
+def _query(probe: Probe, sums: Sums, told: Given) -> None:
+    """Whether Q_c knows the class of every mask."""
+    if any(chance is None for _, chance in told.classes) or len(told.classes) != len(probe.truth):
+        return
+    pairs = zip(told.classes, probe.truth, strict=True)
+    right = sum(name == truth.class_name and (chance or 0.0) > 0.5 for (name, chance), truth in pairs)
+    sums.add(QUERY, probe, float(right), float(len(probe.truth)))
 
 
 def _sizes(true: Stack) -> list[str]:

@@ -13,7 +13,7 @@ from geopix.evaluate.answers import Answers, AnswersError, Given, from_json
 from geopix.evaluate.grounding import said, whole_iou
 from geopix.evaluate.measures import Measure
 from geopix.evaluate.probe import Probe, Truth
-from geopix.evaluate.segmentation import Tally
+from geopix.evaluate.segmentation import QUERY, Tally
 from geopix.records import encode_mask
 
 
@@ -66,6 +66,20 @@ def test_given_words_have_their_own_masks_and_only_where_there_are_any() -> None
     tally = Tally()
     tally.add(PROBE, Given("", TWO, (None, None)))
     assert {row.cells[2] for row in tally.rows()} == {"not given", None}
+
+
+def test_the_class_query_is_right_where_the_true_class_has_more_than_half_of_it() -> None:
+    def share(*classes: tuple[str, float | None]) -> float | None:
+        tally = Tally()
+        tally.add(PROBE, Given(), Given("", TWO, (None, None), classes=classes))
+        cells = {row.name: row.cells[2] for row in tally.rows()}
+        found = cells.get(QUERY)
+        return found.value if isinstance(found, Measure) else None
+
+    assert share(("ship", 0.9), ("ship", 0.51)) == 1.0
+    assert share(("ship", 0.9), ("ship", 0.4)) == 0.5
+    assert share(("ship", 0.9), ("airplane", 0.9)) == 0.5
+    assert share(("ship", 0.9), ("ship", None)) is None  # nobody predicted it
 
 
 def test_an_extra_mask_lowers_ar_h_and_is_forgiven_by_ar_o() -> None:

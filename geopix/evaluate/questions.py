@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from geopix.assistant import MAX_QUESTION
 from geopix.data.entries import EntryError
 from geopix.data.foreign.found import MALFORMED, required, skipped, unwatched
 from geopix.data.foreign.jsonstream import items
@@ -257,6 +258,8 @@ def gather(name: str, paths: list[Path], rows: Iterable[tuple[str, T]], make: Ca
             one = make(row, number)
             if one.id in asked:
                 raise EntryError("duplicate id", one.id)
+            if len(one.question) > MAX_QUESTION:
+                raise EntryError("question too long", f"{len(one.question):,} characters, at most {MAX_QUESTION:,}")
             asked[one.id] = one
         except MALFORMED as error:
             reason = skipped(error, f"{name} row {number}")

@@ -31,6 +31,7 @@ def vrsbench(folder: Path) -> Path:
         ("P3.png", "How many?", "2", "object quantity"),
         ("P3.png", "Is there one?", "Yes", "object existence"),
         ("P2.png", "", "Yes", "object existence"),
+        ("P2.png", "Is there a road? " * 200, "Yes", "object existence"),
     ]
     told = [
         {"image_id": image, "question": question, "ground_truth": answer, "type": kind, "question_id": number}
@@ -87,10 +88,12 @@ def test_vrsbench_merges_its_scene_types_and_counts_what_is_left_out(tmp_path: P
         ("vrsbench/1", "scene", "Rural?", ("No",)),
         ("vrsbench/2", "weather", "What weather?", ("fair",)),
     ]
-    assert found.left_out == {"image missing": 2, "text empty": 1, "duplicate id": 1, "record malformed": 2}
+    assert found.left_out == {
+        "image missing": 2, "text empty": 1, "question too long": 1, "duplicate id": 1, "record malformed": 2,
+    }  # fmt: skip
     assert str(found) == (
-        "VRSBench, questions: 3 questions about 2 images; left out: 2 image missing, 1 text empty, 1 duplicate id, "
-        "2 record malformed"
+        "VRSBench, questions: 3 questions about 2 images; left out: 2 image missing, 1 text empty, "
+        "1 question too long, 1 duplicate id, 2 record malformed"
     )
     assert found.asked[0].image.is_file()
 

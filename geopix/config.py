@@ -48,7 +48,8 @@ class Stage(Checked):
         description="'relations': the ordinal encoding's cells alone, from masks. 'pointing': the pointer alone. "
         "'phrases': the mask side alone. Both are fed the frozen LLM's states of referring phrases, computed once. "
         "'words': the multi-modal projector alone, every image token against the LLM's own embedding of what it "
-        "shows. 'dialogue': everything, in whole dialogues.",
+        "shows, and all of an image's tokens together against the words of its captions and answers. 'dialogue': "
+        "everything, in whole dialogues.",
     )
     model: str = Field(
         default="nano", description="'nano', or a LLaVA-1.5 checkpoint: a folder, or a hub id (the paper's, §V-A)."

@@ -129,6 +129,25 @@ def pointer_loss(logits: Tensor, coverage: Tensor) -> Tensor:
     return -(true * logits.log_softmax(dim=-1)).sum(dim=1).mean()
 
 
+def telling_loss(tokens: Tensor, words: Tensor, shares: Tensor) -> Tensor:
+    """Image tokens against words that were said about the whole image, nobody knows of which part.
+
+    Every token shows one word; all of the image's words should be found among its tokens.
+
+    Args:
+        tokens: (B, m, hidden) image tokens, as the LLM will read them.
+        words: (w, hidden) embeddings of words.
+        shares: (B, w) each word's share of what was said, zeros where nothing was.
+    """
+    shown = _likeness(tokens.float(), words.float()).softmax(dim=-1).mean(dim=1)
+    each = -(shares * shown.clamp(min=1e-6).log()).sum(dim=-1)
+    return each.sum() / (shares.sum(dim=-1) > 0).sum().clamp(min=1)
+
+
+def _likeness(tokens: Tensor, words: Tensor) -> Tensor:
+    return 20 * functional.normalize(tokens, dim=-1) @ functional.normalize(words, dim=-1).T
+
+
 def alignment_loss(tokens: Tensor, words: Tensor, labels: Tensor) -> Tensor:
     """Image tokens against the LLM's own word embeddings: what a token shows should be the word it resembles most.
 
@@ -138,7 +157,7 @@ def alignment_loss(tokens: Tensor, words: Tensor, labels: Tensor) -> Tensor:
         labels: (B, m) the word of every token, -1 where nobody knows.
     """
     tokens, words = tokens.float(), words.float()
-    likeness = 20 * functional.normalize(tokens, dim=-1) @ functional.normalize(words, dim=-1).T
+    likeness = _likeness(tokens, words)
     length = words.norm(dim=-1).mean()
     asked = (labels >= 0).sum().clamp(min=1)
     named = functional.cross_entropy(likeness.flatten(0, 1), labels.flatten(), ignore_index=-1, reduction="sum") / asked

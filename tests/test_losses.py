@@ -18,6 +18,7 @@ from geopix.losses import (
     mask_loss,
     pointer_loss,
     relation_loss,
+    telling_loss,
     word_loss,
 )
 
@@ -136,6 +137,18 @@ def test_tokens_like_their_words_cost_little_and_their_length_counts() -> None:
     wrong = torch.tensor([[1, -1, -1, -1]])
     assert alignment_loss(tokens, words, wrong).item() == pytest.approx(20, abs=1e-5)
     assert alignment_loss(tokens, words, torch.full((1, 4), -1)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_all_that_was_said_of_an_image_should_be_found_among_its_tokens() -> None:
+    words = torch.eye(3)
+    half = torch.tensor([[0.5, 0.5, 0.0]])
+    both, one = words[[0, 1]][None], words[[0, 0]][None]
+    assert telling_loss(both, words, half).item() == pytest.approx(LN2, abs=1e-4)  # half of the tokens show each word
+    assert telling_loss(one, words, half).item() > 5
+    assert telling_loss(7 * both, words, half).item() == pytest.approx(LN2, abs=1e-4)
+    two = torch.cat([both, one]), torch.cat([half, torch.zeros(1, 3)])
+    assert telling_loss(two[0], words, two[1]).item() == pytest.approx(LN2, abs=1e-4)  # of the second nothing was said
+    assert telling_loss(one, words, torch.zeros(1, 3)).item() == 0
 
 
 def test_pointing_costs_the_entropy_of_the_object_where_it_is_right() -> None:

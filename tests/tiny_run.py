@@ -71,7 +71,7 @@ class Run:
             stores = {"all": FeatureStore(folder / "store", scales=2, patches=16, channels=32)}
         vocabulary = ClassVocabulary(tuple(self.model.config.class_names))
         self.sampler: Any = Sampler(self.stage, stores, vocabulary, dialogue, self.model.config.grid_side)
-        self.states = _states(self.stage, self.model, dialogue, stores)
+        self.states = _states(self.stage, self.model, dialogue, stores, None)
 
     def go(self, report: Report = silent) -> None:
         train(self.model, self.sampler, self.stage, self.folder / "try", report, self.states)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -51,8 +51,8 @@ class Batch:
     ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
     ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
     ``phrases`` B times m strings (mask side alone), or of whole dialogues ``ids``, ``positions``, ``branches`` (see
-    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m). ``names`` says which images, as
-    "store: key".
+    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m). ``told`` (B, words) are the shares of
+    the words that were said of the image (projector alone). ``names`` says which images, as "store: key".
     """
 
     features: Tensor
@@ -66,6 +66,7 @@ class Batch:
     branches: Tensor | None = None
     answers: Tensor | None = None
     groups: Tensor | None = None
+    told: Tensor | None = None
     names: tuple[str, ...] = ()
 
 
@@ -82,6 +83,8 @@ class Sampler:
         vocabulary: Class slots.
         dialogue: Needed for the dialogue stages only.
         grid_side: Cells along a side of the features.
+        told: For the projector alone, how the words said of an image share it, see `geopix.train.phrases.ToldWords`;
+            None where nothing was said of any, and images without masks have nothing to teach.
     """
 
     def __init__(
@@ -91,15 +94,18 @@ class Sampler:
         vocabulary: ClassVocabulary,
         dialogue: Dialogue | None,
         grid_side: int,
+        told: Callable[[dict[str, Any]], Tensor] | None = None,
     ) -> None:
         self.stage, self.vocabulary, self.dialogue, self.grid_side = stage, vocabulary, dialogue, grid_side
+        self.told = told
         self.stores: list[Source] = [stores[name] for name in stage.sources]
         shares = np.array(list(stage.sources.values()), dtype=np.float64)
         self.shares = shares / shares.sum()
         self.kinds = {**SHARES, **stage.questions}
         if unknown := self.kinds.keys() - set(KINDS):
             raise ValueError(f"questions: there is no kind {min(unknown)!r}; there are {sorted(KINDS)}")
-        self.places = [store.places(masked=stage.language != "dialogue") for store in self.stores]
+        masked = stage.language != "dialogue" and told is None
+        self.places = [store.places(masked=masked) for store in self.stores]
         for name, places in zip(stage.sources, self.places, strict=True):
             if not places:
                 raise ValueError(f"the store {name!r} holds nothing that a stage of {stage.language} can use")
@@ -118,6 +124,9 @@ class Sampler:
         images = self._look(chosen, rngs)
         if self.stage.language == "dialogue":
             return self._dialogues(images, rngs)
+        if self.stage.language == "words":
+            told = None if self.told is None else torch.stack([self.told(image.facts) for image in images])
+            return self._assemble(images, [[] for _ in images], told=told)
         meant = [
             [_target(image, rng) for _ in range(self.stage.targets)] for image, rng in zip(images, rngs, strict=True)
         ]

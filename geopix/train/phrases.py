@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,10 +56,46 @@ def phrase_states(model: GeoPixModel, dialogue: Dialogue, phrases: list[str], ba
 
 
 @torch.no_grad()
-def class_words(model: GeoPixModel, dialogue: Dialogue, names: Iterable[str]) -> Tensor:
-    """The LLM's embeddings of class names, several tokens averaged, and of "ground" last: (classes + 1, hidden)."""
+def class_words(model: GeoPixModel, dialogue: Dialogue, names: Iterable[str], told: Iterable[int] = ()) -> Tensor:
+    """The LLM's embeddings: of class names, several tokens averaged, of "ground", of told tokens; (words, hidden)."""
     rows = []
     for name in (*names, "ground"):
         ids = torch.tensor([dialogue.tokenizer(f" {name}", add_special_tokens=False).input_ids], device=model.device)
         rows.append(model.language.embed(ids)[0].float().mean(dim=0))
-    return torch.stack(rows)
+    told_ids = torch.tensor([list(told)], dtype=torch.long, device=model.device)
+    return torch.cat([torch.stack(rows), model.language.embed(told_ids)[0].float()])
+
+
+@dataclass(frozen=True)
+class ToldWords:
+    """The LLM's tokens that tell images with texts apart: in the texts of some of them, and of at most a third.
+
+    ``weights`` by the token's id: the rarer, the heavier.
+    """
+
+    weights: dict[int, float]
+    dialogue: Dialogue
+
+    @classmethod
+    def of_stores(cls, stores: Iterable[Source], dialogue: Dialogue, fewest: int = 5) -> ToldWords | None:
+        """Of all that was said of all images, but for what fewer than ``fewest`` say; None if nothing is left."""
+        told = [_text_tokens(facts, dialogue) for store in stores for facts in store.facts]
+        told = [tokens for tokens in told if tokens]
+        often = Counter(token for tokens in told for token in tokens)
+        kept = sorted(token for token, count in often.items() if fewest <= count <= len(told) / 3)
+        return cls({token: math.log(len(told) / often[token]) for token in kept}, dialogue) if kept else None
+
+    def shares(self, facts: dict[str, Any]) -> Tensor:
+        """(words,) what share of what is said about an image each token has; zeros where nothing is."""
+        said = _text_tokens(facts, self.dialogue)
+        row = torch.tensor([weight if token in said else 0.0 for token, weight in self.weights.items()])
+        return row / row.sum().clamp(min=1e-6)
+
+
+def _text_tokens(facts: dict[str, Any], dialogue: Dialogue) -> set[int]:
+    """The tokens of an image's captions and answers, as they stand within a sentence."""
+    texts = [*facts["captions"], *(turn[1] for turn in facts["turns"])]
+    if not texts:
+        return set()
+    ids = dialogue.tokenizer([f" {text.strip(' .').lower()}" for text in texts], add_special_tokens=False).input_ids
+    return {token for row in ids for token in row}

@@ -22,10 +22,13 @@ from geopix.train.begin import RECORD, begin, build, record
 from geopix.train.begin import export as write_export
 from geopix.train.features import Eye
 from geopix.train.loop import load_trained, train
-from geopix.train.phrases import all_phrases, class_words, phrase_states
+from geopix.train.phrases import ToldWords, all_phrases, class_words, phrase_states
 from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_of
 from geopix.train.stores import RECIPES, missing_data, open_store, recipe_record, take
 from geopix.train.together import accelerator, shards
+
+SEEN_BY = ("vision_config", "image_size", "image_mean", "image_std", "encoder_layers")
+"""What of a model's architecture decides what its encoder sees."""
 
 
 def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, export: Path | None) -> None:
@@ -63,7 +66,10 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
         with among.main_process_first():  # one writes down what it began with, the others find the same
             begin(stage, model, dialogue, folder, load_trained)
         vocabulary = ClassVocabulary(tuple(model.config.class_names))
-        sampler = Sampler(stage, stores, vocabulary, dialogue, model.config.grid_side)
+        told = ToldWords.of_stores(stores.values(), dialogue) if stage.language == "words" else None
+        sampler = Sampler(
+            stage, stores, vocabulary, dialogue, model.config.grid_side, told.shares if told is not None else None
+        )
         stage = sampler.stage
         if among.is_main_process:
             _write_record(stage, fed, folder / stage.name)
@@ -76,7 +82,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
             if not progress.console.is_terminal and (step + 1) % 25 == 0:
                 progress.console.print(f"{stage.name} {step + 1}/{stage.steps}  {words}  {numbers['seconds']:.2f} s")
 
-        train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores))
+        train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores, told))
     if export is not None and among.is_main_process:
         if shards(among):  # its layers are in pieces: the whole is made again from the checkpoint
             model, dialogue = build(stage, among.device)
@@ -121,8 +127,9 @@ def _open(name: str, stage: Stage, data: Path, progress: Progress) -> Opened:
 def _kept(stage: Stage, folder: Path) -> Path:
     """Where a stage's feature stores live: another encoder sees otherwise."""
     kept = folder / "features"
-    if stage.model != "nano" or stage.architecture:
-        told = json.dumps([stage.model, stage.architecture], sort_keys=True)
+    seeing = {key: value for key, value in stage.architecture.items() if key in SEEN_BY}
+    if stage.model != "nano" or seeing:
+        told = json.dumps([stage.model, seeing], sort_keys=True)
         kept /= hashlib.sha256(told.encode()).hexdigest()[:12]
     return kept
 
@@ -182,13 +189,13 @@ def _write_record(stage: Stage, fed: dict[str, Any], folder: Path) -> None:
 
 
 def _states(
-    stage: Stage, model: GeoPixModel, dialogue: Dialogue, stores: Mapping[str, Source]
+    stage: Stage, model: GeoPixModel, dialogue: Dialogue, stores: Mapping[str, Source], told: ToldWords | None
 ) -> Callable[[Batch], Tensor] | None:
     """What stands in for the LLM in the stages that train without it."""
     if stage.language in ("dialogue", "relations"):
         return None
     if stage.language == "words":
-        words = class_words(model, dialogue, model.config.class_names)
+        words = class_words(model, dialogue, model.config.class_names, told.weights if told is not None else ())
         return lambda batch: words
     phrases = all_phrases(stores.values())
     table = phrase_states(model, dialogue, phrases).to(model.dtype)

@@ -19,6 +19,7 @@ from geopix.losses import (
     mask_loss,
     pointer_loss,
     relation_loss,
+    telling_loss,
     word_loss,
 )
 from geopix.model.geopix import GeoPixModel, Seen
@@ -61,9 +62,7 @@ def step_losses(model: GeoPixModel, batch: Batch, stage: Stage, progress: float,
     predictor = model.trainable_predictor
     if stage.language == "words":
         assert states is not None
-        tokens = model.multimodal_projector(batch.features[:, 0])
-        labels = token_labels(batch.cells.classes, model.config.merge)
-        return Told({"word": alignment_loss(tokens, states(batch), labels)})
+        return Told({"word": _word_alignment(model, batch, states(batch))})
     if stage.language == "relations":
         relations = _ordinal(model).relate(batch.features.transpose(1, 2).flatten(2))
         return Told({"relation": _relation_loss(relations, batch.cells)})
@@ -122,6 +121,20 @@ def _mask_losses(
     losses["class_query"] = word_loss(out.class_logits[present], batch.class_ids[present])
     losses["mask_iou"] = iou.mean()
     return Told(losses, out.logits.detach())
+
+
+def _word_alignment(model: GeoPixModel, batch: Batch, words: Tensor) -> Tensor:
+    """Image tokens against words: the class of what they show, where it is known, else what was said of the image."""
+    described = None
+    if model.config.relations_in_words:
+        scene, _ = _ordinal(model)(batch.features.transpose(1, 2).flatten(2))
+        described = scene.described
+    tokens = model.multimodal_projector(batch.features[:, 0], described)
+    labels = token_labels(batch.cells.classes, model.config.merge)
+    if batch.told is None:
+        return alignment_loss(tokens, words, labels)
+    n_told = batch.told.shape[-1]
+    return alignment_loss(tokens, words[:-n_told], labels) + telling_loss(tokens, words[-n_told:], batch.told)
 
 
 def _ordinal(model: GeoPixModel) -> OrdinalEncoding:

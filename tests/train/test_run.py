@@ -79,6 +79,20 @@ def test_kept_features_serve_as_well(folder: Path) -> None:
     assert sorted(len(path.read_text().splitlines()) for path in kept) == [2, 5]
 
 
+def test_models_that_see_alike_share_their_features(folder: Path) -> None:
+    def kept() -> list[Path]:
+        return sorted((folder / "runs" / "features").rglob("index.jsonl"))
+
+    plain = {"features": "cached", "turned": False, "epochs": 1, "warmup_epochs": 0}
+    run_stage(settings(folder, "one", **plain), [], folder / "data", folder / "runs", None)
+    first = kept()
+    for name, more, count in (("two", {"written_boxes": False}, 2), ("three", {"encoder_layers": [1, 2]}, 4)):
+        sizes = {**SMALL, "class_names": ["ship", "harbor"], **more}
+        run_stage(settings(folder, name, architecture=sizes, **plain), [], folder / "data", folder / "runs", None)
+        assert len(kept()) == count
+        assert set(first) <= set(kept())
+
+
 def test_bad_sources_are_told(tmp_path: Path) -> None:
     given: dict[str, Any] = {"name": "try", "steps": 1}
     with pytest.raises(ConfigError, match=r"sources: 'nowhere' is none of nano's stores .* there is no set"):

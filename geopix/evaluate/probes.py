@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from geopix.assistant import MAX_QUESTION
 from geopix.classes import UNKNOWN
 from geopix.data.entries import ABOUT, EntryError, SetReader
 from geopix.data.facts import in_a_question
@@ -23,6 +22,7 @@ from geopix.data.sources.coco import read_splits
 from geopix.dialogue import box_text, text_box
 from geopix.evaluate.leaks import Files, files_named, files_of
 from geopix.evaluate.probe import ASKERS, Kind, Probe, Truth, box_units
+from geopix.evaluate.questions import readable
 from geopix.evaluate.vhr10 import Question, questions, spread
 from geopix.records import encode_mask
 
@@ -169,9 +169,7 @@ def _of_vrsbench(folder: Path) -> Probes:
             size_hw = image_size(path)
             height, width = size_hw
             pixels = (box[0] * width / 100, box[1] * height / 100, box[2] * width / 100, box[3] * height / 100)
-            question = f"[refer] Where is {in_a_question(told)}?"
-            if len(question) > MAX_QUESTION:
-                raise EntryError("question too long", f"{len(question):,} characters, at most {MAX_QUESTION:,}")
+            question = readable(f"[refer] Where is {in_a_question(told)}?")
             key = f"vrsbench/{path.name}"
             asked.append(
                 Probe(f"{key}/{row.get('question_id', n)}", key, "box", question, size_hw, path, box=pixels,

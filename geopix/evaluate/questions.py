@@ -258,8 +258,7 @@ def gather(name: str, paths: list[Path], rows: Iterable[tuple[str, T]], make: Ca
             one = make(row, number)
             if one.id in asked:
                 raise EntryError("duplicate id", one.id)
-            if len(one.question) > MAX_QUESTION:
-                raise EntryError("question too long", f"{len(one.question):,} characters, at most {MAX_QUESTION:,}")
+            readable(one.question)
             asked[one.id] = one
         except MALFORMED as error:
             reason = skipped(error, f"{name} row {number}")
@@ -269,6 +268,17 @@ def gather(name: str, paths: list[Path], rows: Iterable[tuple[str, T]], make: Ca
         told = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "there are no rows"
         raise EntryError(f"{name}: nothing can be asked", f"{told}; {example or paths[0]}".rstrip("; "))
     return Questions(name, tuple(asked.values()), dict(left_out), _sha256(paths))
+
+
+def readable(question: str) -> str:
+    """The question as it is.
+
+    Raises:
+        EntryError: If it is longer than any that is read.
+    """
+    if len(question) > MAX_QUESTION:
+        raise EntryError("question too long", f"{len(question):,} characters, at most {MAX_QUESTION:,}")
+    return question
 
 
 def _sha256(paths: list[Path]) -> str:

@@ -43,13 +43,14 @@ class Stage(Checked):
     """One stage of training (§III-C): what is fed, what trains, and for how long."""
 
     name: str
-    language: Literal["relations", "pointing", "phrases", "words", "dialogue"] = Field(
+    language: Literal["relations", "pointing", "phrases", "words", "dialogue", "answers"] = Field(
         default="dialogue",
         description="'relations': the ordinal encoding's cells alone, from masks. 'pointing': the pointer alone. "
         "'phrases': the mask side alone. Both are fed the frozen LLM's states of referring phrases, computed once. "
         "'words': the multi-modal projector alone, every image token against the LLM's own embedding of what it "
         "shows, and all of an image's tokens together against the words of its captions and answers. 'dialogue': "
-        "everything, in whole dialogues.",
+        "everything, in whole dialogues. 'answers': the mask side alone again, fed what the language side of the stage "
+        "before says at the segmentation tokens of right answers, read once from `dialogues` questions a window.",
     )
     model: str = Field(
         default="nano", description="'nano', or a LLaVA-1.5 checkpoint: a folder, or a hub id (the paper's, §V-A)."
@@ -157,8 +158,8 @@ class Stage(Checked):
     @property
     def questions_at_once(self) -> int:
         """Questions in a micro-batch; phrases where these are what is fed, images where nothing is said."""
-        each = {"dialogue": self.dialogues * self.turns, "phrases": self.targets, "pointing": self.targets}
-        return self.images * each.get(self.language, 1)
+        each = {"dialogue": self.dialogues * self.turns, "words": 1, "relations": 1}
+        return self.images * each.get(self.language, self.targets)
 
     @property
     def accumulate(self) -> int:
@@ -204,7 +205,20 @@ class Stage(Checked):
             raise ValueError(f"take and subsets speak of {strange[0]!r}, which is not among the sources")
         if self.turned and (self.features == "cached" or self.language != "dialogue"):
             raise ValueError("turned needs features: each_step and language: dialogue; kept features are of one view")
+        if self.language == "answers":
+            self._keeps_what_was_said()
         return self
+
+    def _keeps_what_was_said(self) -> None:
+        """Kept states hold as long as nothing trains that they were made with."""
+        parts = ("language", "multimodal_projector", *(["mask_predictor.ordinal"] if self.relations_in_words else ()))
+        within = [name for name in self.part_rates if name.startswith(parts)]
+        if moving := [name for name in (*parts, *within) if self.rate_of(name)]:
+            raise ValueError(
+                f"answers are read once, so what makes them stays as it is: part_rates: set {moving[0]} to 0"
+            )
+        if self.epochs:
+            raise ValueError("a stage of answers draws windows with replacement; give it steps, not epochs")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Stage:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from geopix.config import ConfigError, Stage, load
 
@@ -72,7 +74,7 @@ def test_an_override_makes_a_section_that_the_file_leaves_out_or_empty(settings:
         ("steps=0", "steps", "greater than 0"),
         ("sources={}", "sources", "at least 1"),
         ("sources.vhr=-1", "sources.vhr", "greater than or equal to 0"),
-        ("language=sound", "language", "'phrases', 'words' or 'dialogue'"),
+        ("language=sound", "language", "'phrases', 'words', 'dialogue' or 'answers'"),
         ("learning_rate=.nan", "learning_rate", "greater than 0"),
         ("start_from=nano_mask", "start_from", "valid tuple"),
         ("betas=[0.9]", "betas.1", "required"),
@@ -86,6 +88,24 @@ def test_a_wrong_setting_is_named_with_its_file(settings: Path, override: str, k
     message = str(caught.value)
     assert message.startswith(f"{settings}: {key}: ")
     assert reason in message
+
+
+STILL = {"language": 0, "multimodal_projector": 0}
+
+
+@pytest.mark.parametrize(
+    ("rates", "more", "reason"),
+    [
+        ({}, {"steps": 3}, "part_rates: set language to 0"),
+        ({"language": 0}, {"steps": 3}, "part_rates: set multimodal_projector to 0"),
+        ({**STILL, "language.llm": 0.1}, {"steps": 3}, "part_rates: set language.llm to 0"),
+        (STILL, {"steps": 3, "relations_in_words": True}, "part_rates: set mask_predictor.ordinal to 0"),
+        (STILL, {"epochs": 2}, "give it steps, not epochs"),
+    ],
+)
+def test_what_kept_answers_are_made_with_stays(rates: dict[str, float], more: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Stage.model_validate({"name": "try", "language": "answers", "sources": {"vhr": 1}, "part_rates": rates, **more})
 
 
 def test_a_missing_setting_is_named(settings: Path) -> None:

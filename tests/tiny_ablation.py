@@ -15,7 +15,7 @@ from geopix.model.geopix import GeoPixModel
 from tests.tiny_store import WINDOWS
 
 STAGE = {"steps": 4, "images": 2, "targets": 2, "warmup": 1, "checkpoint_every": 2, "learning_rate": 1e-3,
-         "part_rates": {"encoder": 0, "language": 0, "multimodal_projector": 0}}  # fmt: skip
+         "part_rates": {"language": 0, "multimodal_projector": 0}}  # fmt: skip
 FULL = {"sources": {"vhr": 1}, "steps": 2, "images": 2, "targets": 4, "turns": 1, "lora_rank": 2, "lora_alpha": 4}
 ROWS: dict[str, Any] = {
     "default": {"says": "default"},

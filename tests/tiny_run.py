@@ -13,22 +13,27 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from rich.progress import Progress
 from torch.distributed.tensor import DTensor
 
-from geopix.classes import ClassVocabulary
 from geopix.config import Stage
 from geopix.model.llm import add_lora
 from geopix.train import checkpoints
-from geopix.train.batches import Batch, Sampler
+from geopix.train.batches import Batch
 from geopix.train.features import FeatureStore
 from geopix.train.loop import train
-from geopix.train.run import _states, run_stage
+from geopix.train.run import _fed, run_stage
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import CAPTIONED, WINDOWS, tiny_store
 
 KINDS: dict[str, dict[str, Any]] = {
     "phrases": {"part_rates": {"language": 0, "multimodal_projector": 0, "mask_predictor.memory": 2}},
     "words": {"part_rates": {"language": 0, "mask_predictor": 0, "scale_projectors": 0}},
+    "answers": {
+        "part_rates": {"language": 0, "multimodal_projector": 0, "mask_predictor.memory": 2},
+        "dialogues": 2,
+        "questions": {"segment": 1, "all": 1},
+    },
     "dialogue": {"lora_rank": 2, "lora_alpha": 4, "lora_dropout": 0.2},
 }
 Report = Callable[[int, dict[str, float]], None]
@@ -69,9 +74,8 @@ class Run:
             self.model.language.llm = adapter.to(dtype)
         if not stores:
             stores = {"all": FeatureStore(folder / "store", scales=2, patches=16, channels=32)}
-        vocabulary = ClassVocabulary(tuple(self.model.config.class_names))
-        self.sampler: Any = Sampler(self.stage, stores, vocabulary, dialogue, self.model.config.grid_side)
-        self.states = _states(self.stage, self.model, dialogue, stores, None)
+        self.sampler: Any
+        self.sampler, self.states = _fed(self.stage, self.model, dialogue, stores, folder, Progress(disable=True))
 
     def go(self, report: Report = silent) -> None:
         train(self.model, self.sampler, self.stage, self.folder / "try", report, self.states)

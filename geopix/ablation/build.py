@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 from typing import cast
 
@@ -66,15 +65,6 @@ def parameters_of_fusion(model: GeoPixModel) -> int:
     """The learnable parameters that Table IX counts: F's, without the bank."""
     named = model.trainable_predictor.named_parameters()
     return sum(parameter.numel() for name, parameter in named if name.startswith("memory.fusion."))
-
-
-def digest(model: GeoPixModel) -> str:
-    """Names a model by all of its tensors: sixteen hexadecimal digits."""
-    known = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        known.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        known.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return known.hexdigest()[:16]
 
 
 def _one_scale(own: MaskPredictor, theirs: MaskPredictor, scale: int) -> None:

@@ -73,7 +73,7 @@ class Plan(Checked):
     def stages_of(self, name: str, seed: int) -> list[Stage]:
         """What a row trains, phase by phase; rows of one kind and seed draw the same batches."""
         row, stages = self.rows[name], []
-        common = self.full if row.full else {**self.stage, "language": "phrases", "sources": self.windows}
+        common = self.full if row.full else {**self.stage, "language": "answers", "sources": self.windows}
         for number, phase in enumerate(row.phases):
             steps = max(1, round(phase.share * int(common.get("steps", 1))))
             merged = {**common, "name": f"phase{number}", **phase.settings, "steps": steps}

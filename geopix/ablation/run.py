@@ -11,18 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from geopix import checkpoint
 from geopix.ablation import results
-from geopix.ablation.batches import CachedSampler
-from geopix.ablation.build import START, build, digest, parameters_of_fusion
+from geopix.ablation.build import START, build, parameters_of_fusion
 from geopix.ablation.plan import Plan
 from geopix.ablation.results import Result
 from geopix.ablation.scoring import PROTOCOL, Validation, kept_states, score, validation, validation_states
-from geopix.ablation.states import States, Watch, cached, jobs, key_of
 from geopix.ablation.verdict import RULE
 from geopix.classes import ClassVocabulary
 from geopix.config import Stage
@@ -30,10 +28,12 @@ from geopix.dialogue import Dialogue
 from geopix.evaluate import vhr10
 from geopix.evaluate.vhr10 import Question
 from geopix.model.geopix import GeoPixModel
-from geopix.train.batches import Sampler
+from geopix.train.answer_batches import AnswerSampler
+from geopix.train.answers import Answers, Watch, cached, digest, jobs, key_of
+from geopix.train.batches import Sampler, Source
 from geopix.train.features import FeatureStore
 from geopix.train.loop import train
-from geopix.train.stores import RECIPES
+from geopix.train.stores import RECIPES, take
 
 SHORTCUT = (
     "Shortcut: rows train the mask side alone, on the states that one language side gives at the segmentation tokens "
@@ -57,7 +57,7 @@ class Bench:
         plan: The settings.
         base, dialogue, model: The model that every row begins with, its words, and its digest.
         stores: Features of the training windows, in the plan's order.
-        states: Cached states of training targets.
+        answers: Kept states of training targets.
         on, on_states: The validation windows, and the states of their answers.
         folder: Where results go.
         key: Names model, states and validation together.
@@ -67,8 +67,8 @@ class Bench:
     base: GeoPixModel
     dialogue: Dialogue
     model: str
-    stores: list[FeatureStore]
-    states: States
+    stores: list[Source]
+    answers: Answers
     on: Validation
     on_states: list[Tensor]
     folder: Path
@@ -129,7 +129,7 @@ def prepare(
     plan: Plan,
     base: GeoPixModel,
     dialogue: Dialogue,
-    stores: list[FeatureStore],
+    stores: list[Source],
     asked: Sequence[Question],
     runs: Path,
     watch: Watch,
@@ -144,12 +144,12 @@ def prepare(
     """
     folder, model = runs / "ablation", digest(base)
     folder.mkdir(parents=True, exist_ok=True)
-    todo = jobs(plan, stores)
+    todo = jobs(stores, plan.dialogues, plan.questions, plan.seed)
     key = key_of(todo, stores, model)
-    states = cached(base, dialogue, stores, todo, folder / "states" / key, watch)
+    answers = cached(base, dialogue, stores, todo, folder / "states" / key, watch)
     on = validation(asked, plan.validation, base, folder / "validation", watch)
     on_states = kept_states(base, dialogue, on, folder / "validation" / f"{on.key}-{model}.safetensors", watch)
-    return Bench(plan, base, dialogue, model, stores, states, on, on_states, folder, f"{model} {key} {on.key}")
+    return Bench(plan, base, dialogue, model, stores, answers, on, on_states, folder, f"{model} {key} {on.key}")
 
 
 def row(bench: Bench, name: str, seed: int, watch: Watch) -> Result:
@@ -203,14 +203,14 @@ def _train(bench: Bench, model: GeoPixModel, stage: Stage, folder: Path, full: b
     def report(step: int, numbers: dict[str, float]) -> None:
         watch(f"{what}: training IoU {numbers.get('mask_iou', 0.0):.3f}", step + 1, stage.steps)
 
+    stores = dict(zip(bench.plan.windows, bench.stores, strict=True))
     if full:
-        stores = dict(zip(bench.plan.windows, bench.stores, strict=True))
         train(model, Sampler(stage, stores, bench.vocabulary, bench.dialogue, side), stage, folder, report)
         return
     tokens = len(model.encoder.layers) * model.config.tokens_per_scale  # a row may use fewer than were read
     like = model.trainable_predictor.scale_tokens
-    drawn = CachedSampler(stage, bench.stores, bench.states, bench.vocabulary, side, like, tokens)
-    train(model, cast(Sampler, drawn), stage, folder, report, drawn.look_up)  # of a sampler it asks `batch` alone
+    drawn = AnswerSampler(stage, stores, bench.vocabulary, bench.dialogue, side, bench.answers, like, tokens)
+    train(model, drawn, stage, folder, report, drawn.look_up)
 
 
 def _seconds(folder: Path) -> float:
@@ -218,26 +218,26 @@ def _seconds(folder: Path) -> float:
     return sum(float(json.loads(line)["seconds"]) for line in lines)
 
 
-def _stores(plan: Plan, base: GeoPixModel, data: Path, runs: Path, watch: Watch) -> list[FeatureStore]:
-    """The feature stores as training keeps them, filled as far as the plan needs them."""
+def _stores(plan: Plan, base: GeoPixModel, data: Path, runs: Path, watch: Watch) -> list[Source]:
+    """Windows of the feature stores as training keeps them, filled as far as the plan needs them."""
     config = base.config
     shape = len(config.encoder_layers), config.grid_side**2, config.vision_config.hidden_size
 
     def tell(name: str, count: int, done: int) -> None:
         watch(f"features of {name}", done, count)
 
-    stores = []
+    stores: list[Source] = []
     for name, count in plan.windows.items():
         store = FeatureStore(runs / "features" / name, *shape)
         if len(store) < count:
             missing = itertools.islice(RECIPES[name].samples(data, len(store)), count - len(store))
             store.build(base.encoder, missing, config.image_size, progress=partial(tell, name, count))
-        stores.append(store)
+        stores.append(take(store, name, count, plan.seed)[0])
     return stores
 
 
 def _facts(bench: Bench, model: str, images: Sequence[str]) -> dict[str, Any]:
-    plan, n_states = bench.plan, len(bench.states.states)
+    plan, n_states = bench.plan, len(bench.answers.states)
     n_windows, n_images = sum(plan.windows.values()), len(set(images))
     counts = (
         f"Model {model} (sha256 of its tensors {bench.model}); {n_states:,} states of targets, {n_windows:,} windows; "

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geopix.ablation.plan import Test
-from geopix.ablation.states import CacheError, Watch, dialogue_states
 from geopix.classes import ClassVocabulary
 from geopix.dialogue import Dialogue
 from geopix.evaluate import vhr10
@@ -24,6 +23,7 @@ from geopix.model.encoder import Letterbox
 from geopix.model.geopix import GeoPixModel, Seen
 from geopix.model.mask_predictor import ClassQuery
 from geopix.records import Sample
+from geopix.train.answers import AnswersError, Watch, dialogue_states
 from geopix.train.features import FeatureStore
 
 KINDS = ("referred", "all")
@@ -109,7 +109,7 @@ def kept_states(model: GeoPixModel, dialogue: Dialogue, on: Validation, path: Pa
     """The same, read once and kept in a file.
 
     Raises:
-        CacheError: If the file is damaged.
+        AnswersError: If the file is damaged.
     """
     sizes = [sum(len(question.turn.targets) for question in questions) for questions in on.questions]
     if not path.is_file():
@@ -119,9 +119,9 @@ def kept_states(model: GeoPixModel, dialogue: Dialogue, on: Validation, path: Pa
     try:
         states = load_file(path)["states"]
     except (OSError, SafetensorError, KeyError) as error:
-        raise CacheError(f"{path} is damaged ({error}); delete it, it is made again") from error
+        raise AnswersError(f"{path} is damaged ({error}); delete it, it is made again") from error
     if len(states) != sum(sizes) or not torch.isfinite(states).all():
-        raise CacheError(f"{path} does not hold {sum(sizes)} states; delete it, it is made again")
+        raise AnswersError(f"{path} does not hold {sum(sizes)} states; delete it, it is made again")
     return list(states.split(sizes))
 
 

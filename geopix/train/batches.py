@@ -50,9 +50,10 @@ class Batch:
 
     ``features`` (B, L, patches, channels); ``coverage`` (B, m, 96, 96) in 0..1; ``class_ids`` (B, m);
     ``present`` (B, m) whether a place holds a target; ``cells`` what is true of every cell;
-    ``phrases`` B times m strings (mask side alone), or of whole dialogues ``ids``, ``positions``, ``branches`` (see
-    `geopix.model.llm.branching`), ``answers``, all (B, n), and ``groups`` (B, m). ``told`` (B, words) are the shares of
-    the words that were said of the image (projector alone). ``names`` says which images, as "store: key".
+    ``phrases`` B times m strings (mask side alone) and ``rows`` (B, m) where their states are kept; or of whole
+    dialogues ``ids``, ``positions``, ``branches`` (see `geopix.model.llm.branching`), ``answers``, all (B, n), and
+    ``groups`` (B, m). ``told`` (B, words) are the shares of the words that were said of the image (projector alone).
+    ``names`` says which images, as "store: key".
     """
 
     features: Tensor
@@ -61,6 +62,7 @@ class Batch:
     present: Tensor
     cells: CellFacts
     phrases: list[list[str]] | None = None
+    rows: Tensor | None = None
     ids: Tensor | None = None
     positions: Tensor | None = None
     branches: Tensor | None = None

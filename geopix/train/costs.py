@@ -138,7 +138,7 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
             assert pointed is not None
             loss = pointed.mean()
         return loss
-    if stage.language == "phrases":
+    if stage.language in ("phrases", "answers"):
         seen = Seen(features, *model.see_scales(features))
         return _related(seen.scene) + _masks(model, stage, seen, spoken, size)
     seen = model.see_features(features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from geopix.classes import ClassVocabulary
 from geopix.config import ConfigError, Stage, load
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
+from geopix.train.answer_batches import AnswerSampler
+from geopix.train.answers import Answers, cached, digest, jobs, key_of
 from geopix.train.batches import Batch, Sampler, Source
 from geopix.train.begin import RECORD, begin, build, record
 from geopix.train.begin import export as write_export
@@ -24,6 +26,7 @@ from geopix.train.features import Eye
 from geopix.train.loop import load_trained, train
 from geopix.train.phrases import ToldWords, all_phrases, class_words, phrase_states
 from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_of
+from geopix.train.step import States
 from geopix.train.stores import RECIPES, missing_data, open_store, recipe_record, take
 from geopix.train.together import accelerator, shards
 
@@ -48,8 +51,8 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
     """
     stage = load(config, overrides)
     check_sources(stage, data, _kept(stage, folder))
-    if export is not None and stage.language != "dialogue":
-        raise ConfigError(f"{config}: only a stage of whole dialogues makes a model to export; leave --export out")
+    if export is not None and stage.language not in ("dialogue", "answers"):
+        raise ConfigError(f"{config}: a stage of {stage.language} makes no model that can be asked; leave --export out")
     among = accelerator()
     with _progress(among.is_main_process) as progress:
         sets = {name: _open(name, stage, data, progress) for name in stage.sources if name not in RECIPES}
@@ -65,11 +68,8 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
         _check_record(stage, fed, folder / stage.name)
         with among.main_process_first():  # one writes down what it began with, the others find the same
             begin(stage, model, dialogue, folder, load_trained)
-        vocabulary = ClassVocabulary(tuple(model.config.class_names))
-        told = ToldWords.of_stores(stores.values(), dialogue) if stage.language == "words" else None
-        sampler = Sampler(
-            stage, stores, vocabulary, dialogue, model.config.grid_side, told.shares if told is not None else None
-        )
+        with among.main_process_first():  # one reads the answers, the others find them
+            sampler, states = _fed(stage, model, dialogue, stores, folder, progress)
         stage = sampler.stage
         if among.is_main_process:
             _write_record(stage, fed, folder / stage.name)
@@ -82,7 +82,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
             if not progress.console.is_terminal and (step + 1) % 25 == 0:
                 progress.console.print(f"{stage.name} {step + 1}/{stage.steps}  {words}  {numbers['seconds']:.2f} s")
 
-        train(model, sampler, stage, folder / stage.name, report, _states(stage, model, dialogue, stores, told))
+        train(model, sampler, stage, folder / stage.name, report, states)
     if export is not None and among.is_main_process:
         if shards(among):  # its layers are in pieces: the whole is made again from the checkpoint
             model, dialogue = build(stage, among.device)
@@ -188,15 +188,28 @@ def _write_record(stage: Stage, fed: dict[str, Any], folder: Path) -> None:
     staged.replace(folder / RECORD)
 
 
-def _states(
-    stage: Stage, model: GeoPixModel, dialogue: Dialogue, stores: Mapping[str, Source], told: ToldWords | None
-) -> Callable[[Batch], Tensor] | None:
-    """What stands in for the LLM in the stages that train without it."""
-    if stage.language in ("dialogue", "relations"):
-        return None
+def _fed(
+    stage: Stage,
+    model: GeoPixModel,
+    dialogue: Dialogue,
+    stores: Mapping[str, Source],
+    folder: Path,
+    progress: Progress,
+) -> tuple[Sampler, States | None]:
+    """What gives the batches, and what stands in for the LLM in the stages that train without it."""
+    vocabulary, side = ClassVocabulary(tuple(model.config.class_names)), model.config.grid_side
+    if stage.language == "answers":
+        kept = _answers(stage, model, dialogue, list(stores.values()), folder, progress)
+        like, tokens = model.trainable_predictor.scale_tokens, kept.states.shape[1]
+        answers = AnswerSampler(stage, stores, vocabulary, dialogue, side, kept, like, tokens)
+        return answers, answers.look_up
+    told = ToldWords.of_stores(stores.values(), dialogue) if stage.language == "words" else None
+    sampler = Sampler(stage, stores, vocabulary, dialogue, side, told.shares if told is not None else None)
     if stage.language == "words":
         words = class_words(model, dialogue, model.config.class_names, told.weights if told is not None else ())
-        return lambda batch: words
+        return sampler, lambda batch: words
+    if stage.language != "phrases" and stage.language != "pointing":
+        return sampler, None
     phrases = all_phrases(stores.values())
     table = phrase_states(model, dialogue, phrases).to(model.dtype)
     place = {phrase: index for index, phrase in enumerate(phrases)}
@@ -205,7 +218,28 @@ def _states(
         assert batch.phrases is not None
         return table[torch.tensor([[place[phrase] for phrase in row] for row in batch.phrases], device=table.device)]
 
-    return states
+    return sampler, states
+
+
+def _answers(
+    stage: Stage,
+    model: GeoPixModel,
+    dialogue: Dialogue,
+    stores: Sequence[Source],
+    folder: Path,
+    progress: Progress,
+) -> Answers:
+    """The states of right answers, read now where they are not kept yet."""
+    todo = jobs(stores, stage.dialogues, stage.questions, stage.seed)
+    bar = progress.add_task("reading answers", total=len(todo))
+
+    def tell(doing: str, done: int, total: int) -> None:
+        progress.update(bar, completed=done)
+
+    model.train(False)
+    kept = cached(model, dialogue, stores, todo, folder / "answers" / key_of(todo, stores, digest(model)), tell)
+    progress.remove_task(bar)
+    return kept
 
 
 def _progress(shown: bool) -> Progress:

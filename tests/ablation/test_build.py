@@ -7,10 +7,11 @@ from typing import Literal
 import pytest
 import torch
 
-from geopix.ablation.build import FRESH, build, digest, parameters_of_fusion
+from geopix.ablation.build import FRESH, build, parameters_of_fusion
 from geopix.ablation.plan import Design
 from geopix.config import Stage
 from geopix.model.geopix import Seen
+from geopix.train.answers import digest
 from tests.tiny_ablation import ROWS, Tiny, plan_of
 
 DESIGNS = [name for name, row in ROWS.items() if "design" in row and name != "attention"]

@@ -10,9 +10,9 @@ import torch
 
 from geopix.ablation.plan import Test
 from geopix.ablation.scoring import class_query, score
-from geopix.ablation.states import CacheError
 from geopix.classes import ClassVocabulary
 from geopix.model.mask_predictor import MaskPrediction
+from geopix.train.answers import AnswersError
 from tests.tiny_ablation import Tiny
 
 
@@ -89,5 +89,5 @@ def test_damaged_validation_states_are_told(tiny: Tiny, tmp_path: Path) -> None:
     tiny.bench()
     (path,) = (tmp_path / "ablation" / "validation").glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:64])
-    with pytest.raises(CacheError, match="damaged"):
+    with pytest.raises(AnswersError, match="damaged"):
         tiny.bench()

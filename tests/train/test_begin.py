@@ -23,6 +23,9 @@ from tests.tiny_model import tiny_geopix
 IDS = torch.arange(60)[None]
 
 
+STILL = {"language": 0, "multimodal_projector": 0}
+
+
 def stage(name: str, **settings: Any) -> Stage:
     given = {"name": name, "sources": {"a": 1}, "steps": 1, "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0}
     return Stage.model_validate({**given, **settings})
@@ -158,6 +161,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         ({"start_from": ["none"]}, "there is no finished stage 'none'"),
         ({"start_from": ["one"], "lora_rank": 2}, "lora_rank 2 and lora_alpha 8 are not one's 4 and 8"),
         ({"start_from": ["old"], "adapter": "merge"}, "merge needs a dialogue stage in start_from"),
+        ({"start_from": ["old"], "language": "answers", "part_rates": STILL}, "name the stage of dialogues whose"),
         ({"start_from": ["one"], "language": "phrases"}, "one trained an adapter, which a stage of phrases lacks"),
     ):
         model, dialogue = fresh()

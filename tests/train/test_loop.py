@@ -99,6 +99,7 @@ def test_a_rate_of_zero_freezes(tmp_path: Path, language: str) -> None:
     assert not [name for name in moved if name.startswith("encoder.")]
     expected = {
         "phrases": ("scale_projectors.", "mask_predictor."),
+        "answers": ("scale_projectors.", "mask_predictor."),
         "words": ("multimodal_projector.",),
         "dialogue": ("scale_projectors.", "mask_predictor.", "multimodal_projector.", "language."),
     }[language]

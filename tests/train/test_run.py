@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from geopix import checkpoint
@@ -62,6 +63,27 @@ def test_two_stages_make_the_papers_model_and_it_can_be_asked(folder: Path) -> N
     ours, theirs = (one.language.causal.model.layers[0].self_attn.v_proj.weight for one in (model, before))
     assert 0 < (ours.float() - theirs.float()).abs().max() < 0.2
     assert dialogue.new_ids
+
+
+def test_a_stage_of_kept_answers_trains_the_mask_side_and_nothing_else(folder: Path) -> None:
+    plain = {"features": "cached", "turned": False, "epochs": 0, "warmup_epochs": 0, "steps": 2, "global_batch": 0}
+    one = settings(folder, "one", **plain)
+    run_stage(one, [], folder / "data", folder / "runs", folder / "before")
+    still = {"language": 0, "multimodal_projector": 0}
+    answers = {"language": "answers", "start_from": ["one"], "part_rates": still, "questions": {"segment": 1}}
+    two = settings(folder, "two", **plain, **answers)
+    run_stage(two, [], folder / "data", folder / "runs", folder / "after")
+    (kept,) = (folder / "runs" / "answers").rglob("*.safetensors")
+    first = kept.stat().st_mtime_ns
+    run_stage(two, ["steps=3"], folder / "data", folder / "runs", folder / "after")
+    assert kept.stat().st_mtime_ns == first
+    (before, _), (after, _) = (checkpoint.load(str(folder / name), device="cpu") for name in ("before", "after"))
+    changed = {
+        name.partition(".")[0]
+        for name, tensor in after.state_dict().items()
+        if not torch.equal(tensor, before.state_dict()[name])
+    }
+    assert changed == {"mask_predictor", "scale_projectors"}
 
 
 def test_a_set_that_changed_since_the_run_began_is_refused(folder: Path) -> None:

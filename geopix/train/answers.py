@@ -1,4 +1,4 @@
-"""What one language side says at the segmentation tokens, read once from whole dialogues and kept (§V-F)."""
+"""What a language side says at the segmentation tokens of right answers, read once and kept (§III-C, §V-F)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from geopix.ablation.plan import Plan
 from geopix.data.mixture import SHARES, ask
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import branching
 from geopix.records import Turn
-from geopix.train.batches import pack
-from geopix.train.features import FeatureStore
+from geopix.train.batches import Source, pack
 
 Watch = Callable[[str, int, int], None]
 """Told what is done, how much of it, and how much there is."""
@@ -31,10 +29,12 @@ AT_ONCE = 8
 """Windows that the language model reads together."""
 IN_A_FILE = 64
 """Windows whose states are written together; a killed run loses at most these."""
+UNREAD = (-1, -1, -1)
+"""Stands for the target of a window that could not be read."""
 
 
-class CacheError(ValueError):
-    """Cached states that can't be made or used."""
+class AnswersError(ValueError):
+    """Kept states that can't be made or used."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class States:
+class Answers:
     """States of n targets: ``states`` (n, L * tokens per scale, hidden), and of each the number of its ``store``, its
-    window's ``place`` there and which ``target`` of the window it is, all (n,)."""
+    window's ``place`` there and which ``target`` of the window it is, all (n,). Where the window could not be read all
+    three are -1."""
 
     states: Tensor
     store: Tensor
@@ -57,41 +58,56 @@ class States:
     target: Tensor
 
 
-def jobs(plan: Plan, stores: Sequence[FeatureStore]) -> list[Job]:
-    """The windows whose states are kept, chosen by the plan's seed, and the questions about them.
+def jobs(stores: Sequence[Source], dialogues: int, questions: Mapping[str, float], seed: int) -> list[Job]:
+    """What is asked about every window that has masks, drawn by the seed.
+
+    Args:
+        stores: Where the windows come from.
+        dialogues: Questions about a window, each a dialogue of its own.
+        questions: Their kinds, with shares; others are not asked.
+        seed: Of the choice.
 
     Raises:
-        CacheError: If a store holds too few windows with objects, or a kind of question is unknown.
+        AnswersError: If a kind of question is unknown, or none asks for a mask.
     """
-    if unknown := sorted(plan.questions.keys() - SHARES.keys()):
-        raise CacheError(f"questions: there is no kind {unknown[0]!r}; there are {', '.join(SHARES)}")
+    if unknown := sorted(questions.keys() - SHARES.keys()):
+        raise AnswersError(f"questions: there is no kind {unknown[0]!r}; there are {', '.join(SHARES)}")
     found = []
-    for number, (name, count) in enumerate(plan.windows.items()):
-        facts = stores[number].facts
-        able = [place for place, one in enumerate(facts) if one["instances"]]
-        if len(able) < count:
-            raise CacheError(f"windows: the store {name!r} has {len(able):,} windows with objects, not {count:,}")
-        for place in sorted(np.random.default_rng((plan.seed, number)).permutation(able)[:count].tolist()):
-            rng = np.random.default_rng((plan.seed, number, place))
-            turns = ask(facts[place], plan.dialogues, rng, plan.questions)
+    for number, store in enumerate(stores):
+        facts = list(store.facts)
+        for place in store.places(masked=True):
+            turns = ask(facts[place], dialogues, np.random.default_rng((seed, number, place)), questions)
             found.append(Job(number, place, tuple(turn for turn in turns if turn.targets)))
-    return [job for job in found if job.turns]
+    found = [job for job in found if job.turns]
+    if not found:
+        raise AnswersError("questions: none of these asks for a mask of any window; give segment or all a share")
+    return found
 
 
-def key_of(done: Sequence[Job], stores: Sequence[FeatureStore], model: str) -> str:
+def key_of(done: Sequence[Job], stores: Sequence[Source], model: str) -> str:
     """Names a cache by the model, the windows and the questions: twelve hexadecimal digits."""
-    told = [[stores[job.store].facts[job.place]["key"], [[t.question, t.answer] for t in job.turns]] for job in done]
+    keys = [[str(facts["key"]) for facts in store.facts] for store in stores]
+    told = [[keys[job.store][job.place], [[turn.question, turn.answer] for turn in job.turns]] for job in done]
     return hashlib.sha256(json.dumps([model, told]).encode()).hexdigest()[:12]
+
+
+def digest(model: GeoPixModel) -> str:
+    """Names a model by all of its tensors: sixteen hexadecimal digits."""
+    known = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        known.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        known.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return known.hexdigest()[:16]
 
 
 def cached(
     model: GeoPixModel,
     dialogue: Dialogue,
-    stores: Sequence[FeatureStore],
+    stores: Sequence[Source],
     todo: Sequence[Job],
     folder: Path,
     watch: Watch,
-) -> States:
+) -> Answers:
     """The states of all jobs, read now where no file holds them yet.
 
     Args:
@@ -103,7 +119,7 @@ def cached(
         watch: Told how many windows are read.
 
     Raises:
-        CacheError: If a file is damaged.
+        AnswersError: If a file is damaged.
     """
 
     def tell(before: int, done: int) -> None:
@@ -119,7 +135,7 @@ def cached(
             save_file(vars(made), staging)
             staging.replace(path)
         parts.append(_checked(path, todo[first : first + IN_A_FILE]))
-    return States(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
+    return Answers(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 @torch.no_grad()
@@ -156,37 +172,49 @@ def dialogue_states(
 def _read_jobs(
     model: GeoPixModel,
     dialogue: Dialogue,
-    stores: Sequence[FeatureStore],
+    stores: Sequence[Source],
     todo: Sequence[Job],
     tell: Callable[[int], None],
-) -> States:
+) -> Answers:
+    keys = [[facts["key"] for facts in store.facts] for store in stores]
     states: list[Tensor] = []
     told: list[tuple[int, int, int]] = []
     for first in range(0, len(todo), AT_ONCE):
         some = todo[first : first + AT_ONCE]
-        features = torch.stack([stores[job.store][job.place].features for job in some])
+        images = [stores[job.store].look([job.place], [0])[0] for job in some]
+        features = torch.stack([image.features for image in images])
         states += dialogue_states(model, dialogue, features, [job.turns for job in some])
-        told += [(job.store, job.place, target) for job in some for turn in job.turns for target in turn.targets]
+        for job, image in zip(some, images, strict=True):
+            read = image.facts["key"] == keys[job.store][job.place]  # else another came in its place
+            told += [place if read else UNREAD for place in _places(job)]
         tell(first + len(some))
     store, place, target = torch.tensor(told).unbind(dim=1)
-    return States(torch.cat(states).cpu(), store.contiguous(), place.contiguous(), target.contiguous())
+    return Answers(torch.cat(states).cpu(), store.contiguous(), place.contiguous(), target.contiguous())
 
 
-def _checked(path: Path, todo: Sequence[Job]) -> States:
+def _places(job: Job) -> list[tuple[int, int, int]]:
+    """Of every target of a job its store, window and number there, in the order of the questions."""
+    return [(job.store, job.place, target) for turn in job.turns for target in turn.targets]
+
+
+def _checked(path: Path, todo: Sequence[Job]) -> Answers:
     """The states of a file, if it holds what the jobs ask for.
 
     Raises:
-        CacheError: If it does not.
+        AnswersError: If it does not.
     """
-    wanted = [(job.store, job.place, target) for job in todo for turn in job.turns for target in turn.targets]
+    wanted = [place for job in todo for place in _places(job)]
     try:
         found: Mapping[str, Tensor] = load_file(path)
-        states = States(found["states"], found["store"], found["place"], found["target"])
+        states = Answers(found["states"], found["store"], found["place"], found["target"])
         told = torch.stack([states.store, states.place, states.target], dim=1).tolist()
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise CacheError(f"{path} is damaged ({error}); delete it, it is made again") from error
-    if [tuple(one) for one in told] != wanted or len(states.states) != len(wanted) or states.states.ndim != 3:
-        raise CacheError(f"{path} holds states of other targets than it should; delete it, it is made again")
+        raise AnswersError(f"{path} is damaged ({error}); delete it, it is made again") from error
+    as_wanted = len(told) == len(wanted) == len(states.states) and all(
+        tuple(one) in (other, UNREAD) for one, other in zip(told, wanted, strict=True)
+    )
+    if not as_wanted or states.states.ndim != 3:
+        raise AnswersError(f"{path} holds states of other targets than it should; delete it, it is made again")
     if not torch.isfinite(states.states).all():
-        raise CacheError(f"{path} holds numbers that are not finite; delete it, it is made again")
+        raise AnswersError(f"{path} holds numbers that are not finite; delete it, it is made again")
     return states

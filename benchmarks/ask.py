@@ -27,6 +27,7 @@ from torch import Tensor
 from geopix import checkpoint, geo
 from geopix.assistant import Assistant
 from geopix.dialogue import Dialogue
+from geopix.manners import Manners
 from geopix.records import Answer, Image, Turn
 
 FIRST = Turn(
@@ -56,8 +57,12 @@ class Scripted(Assistant):
         """Put the words of an answer into the script."""
         self.script, self.spoke_at = spoken_ids(self.dialogue, answer), []
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.manners.next = self._next  # type: ignore[method-assign]
+
     def _next(self, logits: Tensor) -> int:
-        super()._next(logits)
+        Manners.next(self.manners, logits)
         self.spoke_at.append(time.perf_counter())
         token = self.script[0]
         del self.script[: len(self.dialogue.group_ids) if token == self.dialogue.group_ids[0] else 1]

@@ -13,21 +13,16 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from geopix import checkpoint
-from geopix.batching import AT_ONCE, Batch, Manners, Prompt, Said, agree
+from geopix.batching import AT_ONCE, Batch, Prompt
 from geopix.dialogue import PHRASE, Dialogue
 from geopix.drawing import Drawing, Whose
+from geopix.manners import Manners, Said, agree
 from geopix.model.encoder import Letterbox, to_pixels
 from geopix.model.geopix import GeoPixModel, Seen
 from geopix.records import Answer, Image, Turn
 
 MAX_QUESTION = 2000
 """Characters of a question."""
-MAX_ANSWER = 256
-"""Tokens of an answer, segmentation groups aside."""
-MAX_MASKS = 64
-"""Masks of an answer."""
-LOOK_AHEAD = 12
-"""Tokens guessed at a time, once the first guess at the whole answer failed."""
 
 
 class QuestionError(ValueError):
@@ -73,7 +68,7 @@ class Assistant:
         class_query: Whose = "text",
     ) -> None:
         self.model, self.dialogue, self.name = model, dialogue, name
-        self.group_at_once, self.look_ahead = group_at_once, look_ahead
+        self.manners = Manners(model.language, dialogue, model.config.written_boxes, group_at_once, look_ahead)
         self._drawing = Drawing(model, dialogue, class_query)
         self._seen: Seen | None = None
         self._box: Letterbox | None = None
@@ -117,7 +112,7 @@ class Assistant:
         self._break_off()
         ids = [*self._owed, *self.dialogue.question(question, first=self._cache.get_seq_length() == 0)]
         self._check_room(len(ids) + self._cache.get_seq_length())
-        draft = self.dialogue.draft(question) if self.look_ahead else []
+        draft = self.manners.draft(question)
         self._turn = self._answer(ids, draft, self._seen, self._box)
         return self._turn
 
@@ -167,11 +162,11 @@ class Assistant:
             layer.crop(length - layer.get_seq_length())
 
     def _check_room(self, n_tokens: int) -> None:
-        limit = self.model.config.text_config.max_position_embeddings
-        if n_tokens + MAX_ANSWER > limit:
+        limit, kept = self.model.config.text_config.max_position_embeddings, self.manners.max_answer
+        if n_tokens + kept > limit:
             raise QuestionError(
                 f"conversation and question take {n_tokens:,} of the {limit:,} tokens that the model can read, and "
-                f"{MAX_ANSWER} are kept for the answer; forget the conversation (reset) or ask more briefly"
+                f"{kept} are kept for the answer; forget the conversation (reset) or ask more briefly"
             )
 
     def ask_batch(self, images: Sequence[Image], questions: Sequence[str], at_once: int = AT_ONCE) -> list[Answer]:
@@ -218,15 +213,9 @@ class Assistant:
         def look(places: list[int]) -> Seen:
             return self._look([boxes[place].apply(images[place]) for place in places])
 
-        manners = Manners(
-            logits=lambda hidden: self._allowed(self.model.language.words(hidden)),
-            choose=self._choose,
-            ends=self._ends,
-            welcome=self._welcome,
-            guess=self._guess if self.look_ahead else lambda before: [],
-        )
+        batch = Batch(self.model.language, self.dialogue, look, self.manners, at_once)
         since = time.perf_counter()
-        for number, said, seen in Batch(self.model.language, self.dialogue, look, manners, at_once).answer(prompts):
+        for number, said, seen in batch.answer(prompts):
             spoken, box = self.dialogue.parse(said.ids), boxes[numbers[number]]
             instances = self._drawing.instances(seen, box, spoken, said.embeddings)
             now = time.perf_counter()
@@ -237,8 +226,7 @@ class Assistant:
         """A question with a guess at its answer, or with the answer itself."""
         text = check_question(question if isinstance(question, str) else question.question)
         if isinstance(question, str):
-            draft = self.dialogue.draft(text) if self.look_ahead else []
-            return Prompt(self.dialogue.question(text, first=True), draft, image)
+            return Prompt(self.dialogue.question(text, first=True), self.manners.draft(text), image)
         said = question.answer if self.dialogue.marks_phrases else question.answer.replace(f"{PHRASE} ", "")
         whole = self.dialogue.encode([replace(question, question=text, answer=said)])
         start = whole.answers.index(True)
@@ -257,88 +245,41 @@ class Assistant:
         """
         group, size = list(self.dialogue.group_ids), len(self.dialogue.group_ids)
         image = seen.tokens if self._cache.get_seq_length() == 0 else None
-        read, guess = ids, self._welcome(draft)
+        read, guess = ids, self.manners.welcome(draft)
         opened: Tensor | None = None  # the state that predicts a group which is read in this pass
         while True:
             length = self._cache.get_seq_length() + len(read)
-            if opened is not None and not self.group_at_once:
+            if opened is not None and not self.manners.group_at_once:
                 states = torch.cat([self._read([one]) for one in read])
             else:
                 states = self._read([*read, *guess], image)
             if opened is not None:
                 said.embeddings.append(torch.cat([opened, states[: size - 1]]))
             image, opened, states = None, None, states[len(read) - 1 :]
-            logits = self._allowed(self.model.language.words(states[None]))[0]
+            logits = self.manners.logits(states[None])[0]
 
             def choose(place: int, logits: Tensor = logits) -> int:
-                return self._next(logits[place])
+                return self.manners.next(logits[place])
 
-            kept, token = agree(guess, states, said, group, choose, self._ends)
+            kept, token = agree(guess, states, said, group, choose, self.manners.ends)
             if kept < len(guess):
                 self._forget(length + kept)
-            if self._ends(token, said):
+            if self.manners.ends(token, said):
                 break
             opened = states[kept : kept + 1] if token == group[0] else None
             read = group if token == group[0] else [token]
             said.ids += read
-            guess = self._guess([*ids, *draft, *said.ids]) if self.look_ahead else []
-            if opened is not None and not self.group_at_once:
+            guess = self.manners.guess([*ids, *draft, *said.ids])
+            if opened is not None and not self.manners.group_at_once:
                 guess = []
             yield
         self._owed = [self.dialogue.end_id]
-
-    def _guess(self, before: list[int]) -> list[int]:
-        """What probably comes next: an answer repeats the question's phrases, and its own turns of speech.
-
-        The guess is what followed when the last words were said before.
-        """
-        for length in (2, 1):
-            tail = before[-length:]
-            for start in range(len(before) - length - 1, -1, -1) if length > 1 else range(len(before) - 1):
-                if before[start : start + length] == tail:
-                    return self._welcome(before[start + length : start + length + LOOK_AHEAD])
-        return []
-
-    def _welcome(self, guess: list[int]) -> list[int]:
-        """As much of a guess as may be read ahead."""
-        never = {self.dialogue.image_id, self.dialogue.end_id}
-        if not self.group_at_once:
-            never.add(self.dialogue.group_ids[0])
-        return guess[: next((place for place, one in enumerate(guess) if one in never), len(guess))]
-
-    def _ends(self, token: int, said: Said) -> bool:
-        """Whether an answer is over before this token: the model is done, or has said as much as it may."""
-        n_groups = len(said.embeddings)
-        if token == self.dialogue.group_ids[0]:
-            return n_groups >= MAX_MASKS
-        return token == self.dialogue.end_id or len(said.ids) - len(self.dialogue.group_ids) * n_groups >= MAX_ANSWER
 
     def _read(self, ids: list[int], image_tokens: Tensor | None = None) -> Tensor:
         """Extend the conversation by ids; their last hidden states (n, hidden)."""
         embedded = self.model.language.embed(torch.tensor([ids], device=self.model.device), image_tokens)
         hidden: Tensor = self.model.language(embedded, cache=self._cache)
         return hidden[0]
-
-    def _next(self, logits: Tensor) -> int:
-        """The word to say, of the logits of all."""
-        return int(logits.argmax())
-
-    def _choose(self, logits: Tensor, places: Sequence[tuple[int, int]]) -> list[int]:
-        """The same in a batch: a word for every (question, place in its answer)."""
-        return list(logits.argmax(dim=-1).tolist())
-
-    def _allowed(self, logits: Tensor) -> Tensor:
-        """Word logits without what the assistant never says by itself: image tokens, and a group from its middle.
-
-        Where a model writes no boxes (`GeoPixConfig.written_boxes`), a group is as likely as the box it stands for.
-        """
-        first, *rest = self.dialogue.group_ids
-        logits[..., [self.dialogue.image_id, *rest]] = -torch.inf
-        if not self.model.config.written_boxes:
-            opening = list(self.dialogue.box_ids)
-            logits[..., first] = torch.maximum(logits[..., first], logits[..., opening].amax(dim=-1))
-            logits[..., opening] = -torch.inf
-        return logits
 
 
 def check_question(question: str) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from geopix.dialogue import Dialogue
+from geopix.manners import Manners, Said, agree
 from geopix.model.geopix import Seen
 from geopix.model.llm import LanguageModel
 
@@ -29,15 +30,6 @@ _SPARE = 32
 """Tokens that all may guess together in a pass: few speakers wait for the machine, many keep it busy."""
 _NOBODY = -1
 """The owner of what nobody sees any more."""
-
-
-@dataclass
-class Said:
-    """What a model generated for one question."""
-
-    ids: list[int] = field(default_factory=list)
-    embeddings: list[Tensor] = field(default_factory=list)
-    """For every segmentation group (L * tokens per scale, hidden), in the order of the groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +49,6 @@ class Prompt:
     given: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """How an `Assistant` chooses its words.
-
-    Args:
-        logits: Last hidden states (n, hidden) to the logits of words that may be said, (n, vocabulary).
-        choose: The words to say, of such logits and of (question, place in its answer) for each.
-        ends: Whether an answer is over before a token.
-        welcome: As much of a guess as may be read ahead.
-        guess: What probably follows these tokens, or nothing; see `Assistant`.
-    """
-
-    logits: Callable[[Tensor], Tensor]
-    choose: Callable[[Tensor, Sequence[tuple[int, int]]], list[int]]
-    ends: Callable[[int, Said], bool]
-    welcome: Callable[[list[int]], list[int]]
-    guess: Callable[[list[int]], list[int]]
-
-
 @dataclass
 class _Speaker:
     """A question that is being answered: what it reads next, and what it hopes to say."""
@@ -93,43 +66,6 @@ class _Speaker:
     @property
     def tokens(self) -> list[int]:
         return [*self.read, *self.guess]
-
-
-def agree(
-    guess: Sequence[int],
-    states: Tensor,
-    said: Said,
-    group: Sequence[int],
-    choose: Callable[[int], int],
-    ends: Callable[[int, Said], bool],
-) -> tuple[int, int]:
-    """Say as much of a guess as the model would have said itself.
-
-    Args:
-        guess: Tokens that were read ahead.
-        states: (1 + len(guess), hidden), each predicting what follows it.
-        said: Extended in place.
-        group: The tokens of a segmentation group; a group is kept whole or not at all.
-        choose: The word that the state at a place predicts.
-        ends: Whether an answer is over before a token.
-
-    Returns:
-        How many tokens were kept, and the word that comes after them.
-    """
-    kept, size = 0, len(group)
-    token = choose(0)
-    while not ends(token, said):
-        if token == group[0] and list(guess[kept : kept + size]) == list(group):
-            said.embeddings.append(states[kept : kept + size])
-            said.ids += group
-            kept += size
-        elif token != group[0] and kept < len(guess) and token == guess[kept]:
-            said.ids.append(token)
-            kept += 1
-        else:
-            break
-        token = choose(kept)
-    return kept, token
 
 
 class Batch:

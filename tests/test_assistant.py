@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from geopix import assistant as module
 from geopix.assistant import MAX_QUESTION, Assistant, QuestionError, check_question
 from geopix.classes import VHR10
 from geopix.dialogue import Dialogue
@@ -70,16 +69,16 @@ def scripted(*answers: str | list[int], **more: Any) -> tuple[Assistant, Script]
     script = Script(dialogue, *answers)
     model.language.words = script  # type: ignore[method-assign]
     guide = Assistant(model, dialogue, "tiny", **more)
-    guide._next = script.next  # type: ignore[method-assign]
-    guide._choose = script.choose  # type: ignore[method-assign]
+    guide.manners.next = script.next  # type: ignore[method-assign]
+    guide.manners.choose = script.choose  # type: ignore[method-assign]
     guide.set_image(picture())
     return guide, script
 
 
-def natural(monkeypatch: pytest.MonkeyPatch, longest: int = 12) -> Assistant:
+def natural(longest: int = 12) -> Assistant:
     """An assistant that says what an untrained model says."""
-    monkeypatch.setattr(module, "MAX_ANSWER", longest)
     guide = Assistant(*tiny_geopix(), name="tiny")
+    guide.manners.max_answer = longest
     with torch.no_grad():  # so much that what it says depends on all that it has read
         for parameter in guide.model.language.causal.model.layers.parameters():
             parameter.mul_(15 if parameter.ndim == 2 else 1)
@@ -288,8 +287,8 @@ def test_a_cached_conversation_equals_reading_everything_again(monkeypatch: pyte
         torch.testing.assert_close(embeddings, again, rtol=0, atol=1e-4)
 
 
-def test_what_was_said_before_matters_and_asking_is_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = natural(monkeypatch)
+def test_what_was_said_before_matters_and_asking_is_repeatable() -> None:
+    guide = natural()
     first, second = guide.ask("What is there?"), guide.ask("And what else?")
     guide.reset()
     same(guide.ask("What is there?"), first)
@@ -341,8 +340,8 @@ def test_a_batch_looks_once_at_an_image_that_comes_several_times(monkeypatch: py
         same(guide.ask(f"{question}?"), answer)
 
 
-def test_a_batch_says_what_single_questions_say_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = natural(monkeypatch)
+def test_a_batch_says_what_single_questions_say_up_to_the_limit() -> None:
+    guide = natural()
     questions = ["What is there in this picture?", "Why?", "Describe the image in one sentence, please."]
     images = [picture(seed=seed) for seed in range(3)]
     for image, question, answer in zip(images, questions, guide.ask_batch(images, questions), strict=True):
@@ -352,9 +351,9 @@ def test_a_batch_says_what_single_questions_say_up_to_the_limit(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("longest", [3, 4, 30])
-def test_a_group_may_stand_at_the_limit_of_an_answer(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_may_stand_at_the_limit_of_an_answer(longest: int) -> None:
     guide, script = scripted()
-    monkeypatch.setattr(module, "MAX_ANSWER", longest)
+    guide.manners.max_answer = longest
     endless = [*script.ids("abc")[:-1], *guide.dialogue.group_ids] * 20
     script.say(endless)
     [batched] = guide.ask_batch([picture()], ["Go on."])
@@ -365,9 +364,9 @@ def test_a_group_may_stand_at_the_limit_of_an_answer(longest: int, monkeypatch: 
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_there_are_never_more_masks_than_allowed(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_never_more_masks_than_allowed(limit: int) -> None:
     guide, script = scripted(FOUR)
-    monkeypatch.setattr(module, "MAX_MASKS", limit)
+    guide.manners.max_masks = limit
     assert len(guide.ask("All.").instances) == limit
     script.say(FOUR)
     [answer] = guide.ask_batch([picture()], ["All."])
@@ -378,8 +377,6 @@ def test_there_are_never_more_masks_than_allowed(limit: int, monkeypatch: pytest
 def test_where_no_boxes_are_written_they_are_those_of_masks(written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model, dialogue = tiny_geopix()
     model.config.written_boxes = written
-    monkeypatch.setattr(module, "MAX_MASKS", 2)
-    monkeypatch.setattr(module, "MAX_ANSWER", 5)
     opening = dialogue.box_ids[0]
     assert all("{" in dialogue.tokenizer.decode([token]) for token in dialogue.box_ids)
 
@@ -390,6 +387,7 @@ def test_where_no_boxes_are_written_they_are_those_of_masks(written: bool, monke
 
     monkeypatch.setattr(model.language, "words", words)
     guide = Assistant(model, dialogue, "tiny")
+    guide.manners.max_masks, guide.manners.max_answer = 2, 5
     guide.set_image(picture())
     alone, [batched] = guide.ask("Where is it?"), guide.ask_batch([picture()], ["Where is it?"])
     same(alone, batched)
@@ -577,7 +575,7 @@ def test_tokens_typed_by_a_user_are_words(typed: str, monkeypatch: pytest.Monkey
 
 
 def test_the_assistant_never_says_an_image_or_the_middle_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = natural(monkeypatch)
+    guide = natural()
     words = guide.model.language.words
     wild: Sequence[int] = [guide.dialogue.image_id, *guide.dialogue.group_ids[1:]]
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from geopix import batching
 from geopix.assistant import QuestionError
-from geopix.batching import Batch, Said, agree
+from geopix.batching import Batch
 from geopix.dialogue import Dialogue
+from geopix.manners import Said, agree
 from geopix.records import Image, Turn
 from tests.test_assistant import BOTH, BOX, FOUR, ONE, PLAIN, TWO, listen, natural, picture, same, scripted
 from tests.tiny import tiny_tokenizer
@@ -61,7 +62,7 @@ def test_whoever_sits_beside_a_question_its_answer_is_the_same(drawn: list[tuple
 
 
 def test_free_running_answers_and_embeddings_are_those_of_single_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = natural(monkeypatch, longest=20)
+    guide = natural(longest=20)
     first, second = picture(seed=0), picture(seed=1)
     images = [first, second, first, second, second, first]
     questions = [
@@ -132,7 +133,7 @@ def test_given_words_are_read_in_one_pass_and_draw_what_they_would_if_said(monke
     guide, _ = scripted(*said)
     images = [picture(seed=number // 3) for number in range(5)]
     free = guide.ask_batch(images, ["Segment them."] * 5)
-    monkeypatch.setattr(guide, "_choose", lambda *_: pytest.fail("a given answer was chosen"))
+    monkeypatch.setattr(guide.manners, "choose", lambda *_: pytest.fail("a given answer was chosen"))
     passes: list[int] = []
     read = Batch._read
 
@@ -148,7 +149,7 @@ def test_given_words_are_read_in_one_pass_and_draw_what_they_would_if_said(monke
 
 
 def test_given_words_change_no_answer_beside_them_and_share_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = natural(monkeypatch, longest=6)
+    guide = natural(longest=6)
     first, second = picture(seed=0), picture(seed=1)
     alone = guide.ask_batch([first, second], ["Segment the ship.", "Why?"])
     looked: list[int] = []

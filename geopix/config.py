@@ -111,6 +111,11 @@ class Stage(Checked):
         description="Whether the LLM is told what the cells say of themselves (docs/paper.md); the same in all stages.",
     )
     refine: bool = Field(default=True, description="False trains the initial masks only.")
+    masks: bool = Field(
+        default=True,
+        description="False, of a stage of answers, trains the pointer alone: where an answer points, not its mask; ten "
+        "times as many targets a second.",
+    )
     learning_rate: float = Field(default=3e-4, gt=0)
     part_rates: dict[str, float] = Field(
         default_factory=dict, description="Multiples of the learning rate by prefix of the parameter's name; 0 freezes."
@@ -205,6 +210,8 @@ class Stage(Checked):
             raise ValueError(f"take and subsets speak of {strange[0]!r}, which is not among the sources")
         if self.turned and (self.features == "cached" or self.language != "dialogue"):
             raise ValueError("turned needs features: each_step and language: dialogue; kept features are of one view")
+        if not self.masks and self.language != "answers":
+            raise ValueError(f"masks: false is for a stage of answers; one of {self.language} has its own way")
         if self.language == "answers":
             self._keeps_what_was_said()
         return self

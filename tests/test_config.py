@@ -101,6 +101,7 @@ STILL = {"language": 0, "multimodal_projector": 0}
         ({**STILL, "language.llm": 0.1}, {"steps": 3}, "part_rates: set language.llm to 0"),
         (STILL, {"steps": 3, "relations_in_words": True}, "part_rates: set mask_predictor.ordinal to 0"),
         (STILL, {"epochs": 2}, "give it steps, not epochs"),
+        ({}, {"steps": 3, "language": "phrases", "masks": False}, "masks: false is for a stage of answers"),
     ],
 )
 def test_what_kept_answers_are_made_with_stays(rates: dict[str, float], more: dict[str, Any], reason: str) -> None:

@@ -129,11 +129,12 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
         return model.multimodal_projector(features[:, 0]).float().mean()
     cells = features.transpose(1, 2).flatten(2)
     spoken = torch.empty(size.images, size.targets, group, model.language.hidden, dtype=_dtype(model), device=_META)
-    if stage.language in ("relations", "pointing"):
+    pointing = stage.language == "pointing" or not stage.masks
+    if stage.language == "relations" or pointing:
         assert predictor.ordinal is not None
         scene, _ = predictor.ordinal(cells)
         loss = _related(scene)
-        if stage.language == "pointing":
+        if pointing:
             pointed = predictor.point(scene, spoken.unflatten(2, (scales, -1)))
             assert pointed is not None
             loss = pointed.mean()

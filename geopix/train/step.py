@@ -66,7 +66,7 @@ def step_losses(model: GeoPixModel, batch: Batch, stage: Stage, progress: float,
     if stage.language == "relations":
         relations = _ordinal(model).relate(batch.features.transpose(1, 2).flatten(2))
         return Told({"relation": _relation_loss(relations, batch.cells)})
-    if stage.language == "pointing":
+    if stage.language == "pointing" or not stage.masks:
         assert states is not None
         scene, _ = _ordinal(model)(batch.features.transpose(1, 2).flatten(2))
         pointed = predictor.point(scene, states(batch).unflatten(2, (predictor.n_scales, -1)))

@@ -126,6 +126,19 @@ def test_a_stage_starts_with_the_weights_of_another(tmp_path: Path) -> None:
             assert torch.equal(parameter, untouched[name]), name
 
 
+def test_a_stage_without_masks_teaches_where_answers_point(tmp_path: Path) -> None:
+    run = Run(tmp_path, "answers", masks=False, steps=30, images=4, learning_rate=3e-3, checkpoint_every=30)
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    run.go()
+    moved = {name for name, now in run.model.named_parameters() if not torch.equal(now, before[name])}
+    assert moved
+    assert all(name.startswith("mask_predictor.pointer.") for name in moved)
+    told = run.metrics()
+    assert all({"mask", "word", "iou"}.isdisjoint(line) for line in told)
+    first, last = (sum(line["pointer"] for line in part) for part in (told[:5], told[-5:]))
+    assert last < 0.87 * first  # far from 0: an object has several cells
+
+
 def test_the_mask_side_learns(tmp_path: Path) -> None:
     run = Run(tmp_path, "phrases", steps=40, images=4, learning_rate=3e-3, checkpoint_every=40)
     run.go()

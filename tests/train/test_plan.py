@@ -148,10 +148,10 @@ def test_operations_of_the_7b_model_by_hand(tmp_path: Path) -> None:
     assert 1.9 < (twice.activations - head) / (costs.activations - head) < 2.1
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_operations_are_those_of_a_real_step(language: str) -> None:
+@pytest.mark.parametrize(("language", "masks"), [*((one, True) for one in LANGUAGES), ("answers", False)])
+def test_operations_are_those_of_a_real_step(language: str, masks: bool) -> None:
     still = {"language": 0, "multimodal_projector": 0} if language == "answers" else {}
-    one = stage(language=language, lora_dropout=0, targets=4, part_rates=still)
+    one = stage(language=language, masks=masks, lora_dropout=0, targets=4, part_rates=still)
     model, dialogue = tiny(one)
     batch = sampler(model, one, dialogue).batch(0)
     take = rehearsal._steps(model, one)

@@ -167,6 +167,11 @@ class Stage(Checked):
         return self.images * each.get(self.language, self.targets)
 
     @property
+    def can_be_asked(self) -> bool:
+        """Whether what a stage trains belongs to a model that can be asked: there is an adapter."""
+        return self.language in ("dialogue", "answers")
+
+    @property
     def accumulate(self) -> int:
         """Micro-batches in a step, on all devices together; number k of step s is s times this + k."""
         return max(1, self.global_batch // self.questions_at_once)

@@ -37,7 +37,7 @@ def run(config: Path, overrides: Sequence[str], *, data: Path, runs: Path, expor
     stage = settings.load(config, overrides)
     if not data.is_dir():
         raise TrainError(f"there is no data folder {data}; give the folder that holds nwpu_vhr10 with --data")
-    if export is not None and stage.language != "dialogue":
+    if export is not None and not stage.can_be_asked:
         raise TrainError(f"{config}: a stage of '{stage.language}' has no adapter to export; leave --export out")
     for folder in (runs, export):
         if folder is not None:

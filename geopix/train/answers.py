@@ -29,6 +29,7 @@ AT_ONCE = 8
 """Windows that the language model reads together."""
 IN_A_FILE = 64
 """Windows whose states are written together; a killed run loses at most these."""
+_DRAWS, _DRAWS_AND_SPEAKS = ("mask_predictor.", "scale_projectors."), "mask_predictor.ordinal."
 UNREAD = (-1, -1, -1)
 """Stands for the target of a window that could not be read."""
 
@@ -91,10 +92,12 @@ def key_of(done: Sequence[Job], stores: Sequence[Source], model: str) -> str:
     return hashlib.sha256(json.dumps([model, told]).encode()).hexdigest()[:12]
 
 
-def digest(model: GeoPixModel) -> str:
-    """Names a model by all of its tensors: sixteen hexadecimal digits."""
+def digest(model: GeoPixModel, speaking: bool = False) -> str:
+    """Names a model by all of its tensors, or by those that its answers come from: sixteen hexadecimal digits."""
     known = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if speaking and name.startswith(_DRAWS) and not name.startswith(_DRAWS_AND_SPEAKS):
+            continue
         known.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         known.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return known.hexdigest()[:16]

@@ -51,7 +51,7 @@ def run_stage(config: Path, overrides: Sequence[str], data: Path, folder: Path, 
     """
     stage = load(config, overrides)
     check_sources(stage, data, _kept(stage, folder))
-    if export is not None and stage.language not in ("dialogue", "answers"):
+    if export is not None and not stage.can_be_asked:
         raise ConfigError(f"{config}: a stage of {stage.language} makes no model that can be asked; leave --export out")
     among = accelerator()
     with _progress(among.is_main_process) as progress:
@@ -237,7 +237,9 @@ def _answers(
         progress.update(bar, completed=done)
 
     model.train(False)
-    kept = cached(model, dialogue, stores, todo, folder / "answers" / key_of(todo, stores, digest(model)), tell)
+    kept = cached(
+        model, dialogue, stores, todo, folder / "answers" / key_of(todo, stores, digest(model, speaking=True)), tell
+    )
     progress.remove_task(bar)
     return kept
 

@@ -99,6 +99,15 @@ def test_wrong_folders(
     assert stage.calls == []
 
 
+def test_a_stage_of_kept_answers_makes_a_model_too(
+    stage: Stage, command: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    still = ["part_rates.language=0", "part_rates.multimodal_projector=0"]
+    result = CliRunner().invoke(app, [*command("answers"), *still, "--export", str(tmp_path / "nano")])
+    assert result.exit_code == 0, result.output
+    assert [call[-1] for call in stage.calls] == [tmp_path / "nano"]
+
+
 def test_wrong_settings(stage: Stage, command: Callable[..., list[str]], tmp_path: Path) -> None:
     words = command()
     assert "steps" in fails([*words, "steps=none"])

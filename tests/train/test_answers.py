@@ -118,11 +118,16 @@ def test_kept_answers_are_named_by_what_they_depend_on(reading: Reading) -> None
     assert name == key_of(jobs(stores, 2, QUESTIONS, seed=0), stores, "model")
     assert name != key_of(reading.todo, stores, "another")
     assert name != key_of(jobs(stores, 2, QUESTIONS, seed=1), stores, "model")
-    before = digest(reading.model)
-    assert before == digest(reading.model)
-    with torch.no_grad():
-        next(reading.model.language.causal.parameters()).mul_(1.01)
-    assert before != digest(reading.model)
+    seen = set()
+    for part in ("scale_projectors", "mask_predictor.decoders", "mask_predictor.ordinal", "language"):
+        before, speaking = digest(reading.model), digest(reading.model, speaking=True)
+        assert before == digest(reading.model)
+        with torch.no_grad():
+            next(reading.model.get_submodule(part).parameters()).mul_(1.01)
+        assert before != digest(reading.model)
+        if speaking != digest(reading.model, speaking=True):
+            seen.add(part)
+    assert seen == {"mask_predictor.ordinal", "language"}
 
 
 def test_a_batch_speaks_of_one_object_in_states_masks_and_classes(reading: Reading, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ stages=(nano_relations nano_point nano_search nano_mask nano_words)
 if [ $# -eq 3 ]; then
   stages+=(nano_stage1) last=nano_stage2 export="$runs/nano" model="$runs/nano"
 else
-  stages+=(nano_joint nano_finish nano_talk nano_last nano_scenes nano_relate nano_read) last=nano_speak export=geopix/weights/nano model=nano
+  stages+=(nano_joint nano_finish nano_talk nano_last nano_scenes nano_relate nano_read nano_speak)
+  stages+=(nano_aim nano_draw nano_hone) last=nano_trust export=geopix/weights/nano model=nano
 fi
 for stage in "${stages[@]}"; do
   "$bin/geopix" train "configs/$stage.yaml" --data "$data" --runs "$runs"

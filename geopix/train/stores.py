@@ -104,6 +104,7 @@ def _aid(data: Path, first: int) -> Iterator[Sample]:
 RECIPES = {
     "vhr": _windows(vhr10, 0, 4500, ("nwpu_vhr10/annotations.json", "nwpu_vhr10/split.json")),
     "vhr_more": _windows(vhr10, 3, 3000, ("nwpu_vhr10/annotations.json", "nwpu_vhr10/split.json")),
+    "vhr_unseen": _windows(vhr10, 5, 200, ("nwpu_vhr10/annotations.json", "nwpu_vhr10/split.json")),
     "ports": _windows(ports, 1, 400, ("sen2ships/annotations.json",), scene=PORT),
     "ucm": Recipe(1680, _ucm, ("ucm/captions.json", "ucm/LandUse_Multilabeled.txt")),
     "gdit": Recipe(600, _gdit, ("gdit_airport/labelTxt",)),

@@ -43,7 +43,7 @@ def stages(commands: list[list[str]]) -> list[str]:
 def test_nano_from_its_stages_to_its_curve(tmp_path: Path) -> None:
     commands = play(tmp_path)
     order = stages(commands)
-    assert order[-1] == "nano_speak"
+    assert order[-1] == "nano_trust"
     assert commands[len(order) - 1][-2:] == ["--export", "geopix/weights/nano"]
     assert all("--export" not in command for command in commands[: len(order) - 1])
     assert commands[-2] == "geopix evaluate --model nano -o HERE/runs/report.json --overwrite".split()

@@ -69,10 +69,8 @@ def one_by_one(batch: Batch, end_id: int) -> tuple[Batch, list[int]]:
         coverage[row, :count] = batch.coverage[images[row]][mine]
     cells = CellFacts(*(value[images] for value in vars(batch.cells).values()))
     features = batch.features[images]
-    return (
-        Batch(features, coverage, class_ids, present, cells, None, ids, positions, branches, answers, groups),
-        images,
-    )
+    heads = features, coverage, class_ids, present, cells
+    return Batch(*heads, ids=ids, positions=positions, branches=branches, answers=answers, groups=groups), images
 
 
 def unshared_attention(self: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -107,9 +107,9 @@ def rows_of(batch: Batch, rows: Sequence[int]) -> Batch:
 
     cells = CellFacts(*(value[index] for value in vars(batch.cells).values()))
     return Batch(
-        batch.features[index], cut(batch.coverage, m), cut(batch.class_ids, m), cut(batch.present, m), cells, None,
-        cut(batch.ids, n), cut(batch.positions, n), cut(batch.branches, n), cut(batch.answers, n),
-        cut(batch.groups, m),
+        batch.features[index], cut(batch.coverage, m), cut(batch.class_ids, m), cut(batch.present, m), cells,
+        ids=cut(batch.ids, n), positions=cut(batch.positions, n), branches=cut(batch.branches, n),
+        answers=cut(batch.answers, n), groups=cut(batch.groups, m),
     )  # fmt: skip
 
 

@@ -113,8 +113,8 @@ class Stage(Checked):
     refine: bool = Field(default=True, description="False trains the initial masks only.")
     masks: bool = Field(
         default=True,
-        description="False, of a stage of answers, trains the pointer alone: where an answer points, not its mask; ten "
-        "times as many targets a second.",
+        description="False, of a stage of answers, trains the pointer alone: where an answer points, not its mask; "
+        "eight times as many targets a second.",
     )
     learning_rate: float = Field(default=3e-4, gt=0)
     part_rates: dict[str, float] = Field(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from geopix.ablation.plan import Design
 from geopix.config import Stage
 from geopix.dialogue import Dialogue
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
 from geopix.model.mask_predictor import MaskPredictor
 from geopix.model.memory import MaskEncoder

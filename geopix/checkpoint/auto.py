@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoProcessor, BatchFeature, ProcessorMixin
 
 from geopix.dialogue import TEMPLATES, Dialogue
+from geopix.model.configuration import GeoPixConfig
 from geopix.model.encoder import IMAGENET_MEAN, IMAGENET_STD, Letterbox, to_pixels
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.geopix import GeoPixModel
 from geopix.records import Image
 
 

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 from geopix.checkpoint.auto import processor_of
 from geopix.checkpoint.files import CheckpointError, check_finite, read_folder
 from geopix.dialogue import Dialogue
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.memory import FoldedMemory
 
 MEND = "save it again"

@@ -16,7 +16,8 @@ from geopix.checkpoint import hub
 from geopix.checkpoint.files import CheckpointError, fill, read_folder, read_json
 from geopix.checkpoint.folder import dialogue_of
 from geopix.dialogue import Dialogue
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import extend_vocabulary
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -133,8 +134,9 @@ def assemble(
     llm.tie_weights()
     torch.manual_seed(seed)
     model = GeoPixModel(config, encoder, llm)
-    for part in (model.multimodal_projector, model.scale_projectors, model.mask_predictor):
-        part.to(dtype)
+    for part in (model.multimodal_projector, model.scale_projectors, model.mask_predictor, model.second_look):
+        if part is not None:
+            part.to(dtype)
     fill(_places(model, tensors), tensors, folder, MEND)
     extend_vocabulary(llm, max(dialogue.new_ids) + 1, known=known)
     config.text_config.vocab_size = llm.get_input_embeddings().num_embeddings

@@ -17,7 +17,8 @@ from geopix.checkpoint.adapter import merge_adapters
 from geopix.checkpoint.files import AGAIN, CheckpointError, fill, read_json, read_tensors
 from geopix.checkpoint.folder import dialogue_of
 from geopix.dialogue import Dialogue
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora, extend_vocabulary
 
 NANO = Path(__file__).parents[1] / "weights" / "nano"
@@ -112,6 +113,7 @@ def save_nano(model: GeoPixModel, lora: dict[str, int], folder: Path, about: dic
             "tokens_per_scale": config.tokens_per_scale, "mask_width": config.mask_width,
             "decoder_blocks": config.decoder_blocks, "memory": config.memory, "class_names": config.class_names,
             "relations_in_words": config.relations_in_words, "written_boxes": config.written_boxes,
+            "second_look": config.second_look,
         },
         "lora": lora,
         "about": about,

@@ -19,7 +19,8 @@ from geopix import checkpoint
 from geopix.assistant import Assistant
 from geopix.checkpoint import CheckpointError, GeoPixProcessor
 from geopix.checkpoint.llava import from_llava
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.records import Image
 from tests.tiny_llava import SMALL, llava_tokenizer, tiny_llava, write_llava
 from tests.tiny_model import tiny_geopix

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora, branching
 from geopix.model.mask_decoder import LARGEST_LOGIT
 from geopix.records import Turn

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from geopix.checkpoint.released import fill_mask_path, unused_names
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.released import Neck, ReleasedMaskPredictor, fourier_table
 from tests.tiny_model import tiny_geopix
 

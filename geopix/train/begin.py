@@ -14,9 +14,10 @@ from torch import nn
 from geopix import checkpoint
 from geopix.config import ConfigError, Stage
 from geopix.dialogue import Dialogue
-from geopix.model.geopix import GeoPixConfig, GeoPixModel
+from geopix.model.configuration import GeoPixConfig
+from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
-from geopix.train import adapters
+from geopix.train import adapters, checkpoints
 
 RECORD = "stage.json"
 """What a run writes down when it begins: its settings, and what it is fed."""
@@ -71,9 +72,9 @@ def begin(stage: Stage, model: GeoPixModel, dialogue: Dialogue, runs: Path, load
         if not (runs / name).is_dir():
             raise ConfigError(f"{stage.name}: start_from: there is no finished stage {name!r} in {runs}")
     before = _adapted(stage, runs)
-    if stage.language == "answers" and not before:
+    if stage.listens and not before:
         raise ConfigError(f"{stage.name}: start_from: name the stage of dialogues whose answers are read")
-    if stage.language not in ("dialogue", "answers"):
+    if not stage.can_be_asked:
         if before and stage.language not in ("words", "relations"):  # which ask the language model nothing
             raise ConfigError(
                 f"{stage.name}: start_from: {before[0]} trained an adapter, which a stage of {stage.language} lacks"
@@ -89,7 +90,7 @@ def begin(stage: Stage, model: GeoPixModel, dialogue: Dialogue, runs: Path, load
     name, (rank, alpha) = before
     merged = adapters.load(runs / name)
     adapters.add(model.language.causal, merged)
-    if stage.adapter == "continue" or stage.language == "answers":
+    if stage.adapter == "continue" or stage.listens:
         if (rank, alpha) != (stage.lora_rank, stage.lora_alpha):
             raise ConfigError(
                 f"{stage.name}: lora_rank {stage.lora_rank} and lora_alpha {stage.lora_alpha} are not {name}'s {rank} "
@@ -104,6 +105,31 @@ def begin(stage: Stage, model: GeoPixModel, dialogue: Dialogue, runs: Path, load
         torch.manual_seed(stage.seed)  # the new adapter's matrices are the same after a restart
         lay(stage, model, dialogue)
     _write_down(merged, runs / stage.name, name)
+
+
+def left_behind(stage: Stage, runs: Path) -> list[str]:
+    """What stages further back have trained and none of those in ``start_from`` holds, a sentence for each of them.
+
+    A checkpoint holds what its stage trained. What a stage froze is with the stage that taught it, and where that one
+    is not named, too, a part begins as new.
+    """
+    held = set[str]().union(*(checkpoints.trained(runs / name) for name in stage.start_from))
+    told, met, further = [], set(stage.start_from), list(stage.start_from)
+    while further:
+        for name in record(runs / further.pop(0)).get("stage", {}).get("start_from", ()):
+            if name in met:
+                continue
+            met.add(name)
+            further.append(name)
+            lost = checkpoints.trained(runs / name) - held
+            held |= lost
+            if lost:
+                parts = ", ".join(sorted({".".join(one.split(".")[:2]) for one in lost}))
+                told.append(
+                    f"{stage.name}: {name} trained {parts}, which no stage in start_from holds, so that begins as new; "
+                    f"to keep it, name {name} there, before the others"
+                )
+    return told
 
 
 def lay(stage: Stage, model: GeoPixModel, dialogue: Dialogue) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -120,6 +121,19 @@ def newest(folder: Path, tell: Tell) -> Checkpoint | None:
             f"no checkpoint in {root} is whole, so the training can't go on from one; delete the folder to begin anew"
         )
     return None
+
+
+def trained(folder: Path) -> set[str]:
+    """The names of the parameters that a stage's newest checkpoint holds; of one that can't be read, none."""
+    for place in _steps(folder / "checkpoint"):
+        try:
+            with safetensors.safe_open(place / "optimizer.safetensors", "pt") as file:
+                names: list[str] = file.keys()
+        except (OSError, SafetensorError):
+            continue
+        kept = (name.partition(".")[2] for name in names if name.startswith(("whole.", "master.")))
+        return {name.split("[")[0] for name in kept}  # of a bank's rows, the bank
+    return set()
 
 
 def _read(place: Path, whole: bool) -> Checkpoint:

@@ -114,7 +114,7 @@ def rehearse(
     dtype = checkpoint.fast_dtype(device)
     notes: list[str] = []
     if model == "nano":
-        made, dialogue = checkpoint.fresh_nano({"relations_in_words": stage.relations_in_words})
+        made, dialogue = checkpoint.fresh_nano({**stage.architecture, "relations_in_words": stage.relations_in_words})
         cast(nn.Module, made).to(device, dtype)
     else:
         made, dialogue, known = checkpoint.sketch(model, settings)
@@ -205,6 +205,8 @@ def _steps(model: GeoPixModel, stage: Stage) -> Callable[[Batch], Tensor]:
 
     def states(batch: Batch) -> Tensor:
         shape = (names,) if stage.language == "words" else (*batch.present.shape, group)
+        if stage.language == "wordings" and batch.answers is not None:
+            shape = tuple(batch.answers.shape)
         return torch.randn(*shape, model.language.hidden, device=model.device, dtype=model.dtype)
 
     def take(batch: Batch) -> Tensor:

@@ -16,8 +16,9 @@ from geopix.config import ConfigError, Stage
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import add_lora
-from geopix.train import adapters
-from geopix.train.begin import RECORD, begin, build
+from geopix.train import adapters, checkpoints
+from geopix.train.begin import RECORD, begin, build, left_behind
+from geopix.train.checkpoints import Checkpoint
 from tests.tiny_model import tiny_geopix
 
 IDS = torch.arange(60)[None]
@@ -188,3 +189,37 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"merged.safetensors is damaged"):
         begun(second, tmp_path)
+
+
+def left(runs: Path, name: str, before: tuple[str, ...], *trained: str) -> Stage:
+    """A finished stage that holds these parameters."""
+    told = stage(name, start_from=before)
+    (runs / name).mkdir(parents=True)
+    (runs / name / RECORD).write_text(json.dumps({"stage": told.model_dump()}))
+    checkpoints.save(runs / name, Checkpoint(1, {one: torch.zeros(1) for one in trained}, {}), keep_last=1)
+    return told
+
+
+def test_what_no_stage_to_start_from_holds_is_told(tmp_path: Path) -> None:
+    left(tmp_path, "far", (), "master.words.a", "whole.memory.bank.rows", "master.memory.bank.rows[3]", "mean.other.x")
+    left(tmp_path, "near", ("far",), "master.masks.a")
+    assert left_behind(stage("next", start_from=("far", "near")), tmp_path) == []
+    [told] = left_behind(stage("next", start_from=("near",)), tmp_path)
+    assert told.startswith("next: far trained memory.bank, words.a, which no stage in start_from holds")
+    assert "name far there" in told
+
+
+def test_the_nearest_stage_that_holds_a_part_is_the_one_to_name(tmp_path: Path) -> None:
+    left(tmp_path, "first", (), "master.words.a", "master.old.a")
+    left(tmp_path, "second", ("first",), "master.words.a")
+    left(tmp_path, "third", ("second",), "master.masks.a")
+    told = left_behind(stage("next", start_from=("third",)), tmp_path)
+    assert [sentence.split(" trained ")[0] for sentence in told] == ["next: second", "next: first"]
+    assert "first trained old.a, which" in told[1]
+
+
+def test_a_stage_that_is_gone_or_damaged_is_passed_over(tmp_path: Path) -> None:
+    left(tmp_path, "far", ("gone",), "master.words.a")
+    (tmp_path / "far" / "checkpoint" / "00000001" / "optimizer.safetensors").write_bytes(b"torn")
+    left(tmp_path, "near", ("far",), "master.masks.a")
+    assert left_behind(stage("next", start_from=("near",)), tmp_path) == []

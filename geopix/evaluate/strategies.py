@@ -14,6 +14,7 @@ from geopix.evaluate.table import Cell, Row, Table, TableError, check_same, minu
 
 PLACES: Final = {
     "captions CLAIR": (7, "CLAIR", "score"),
+    "captions CIDEr": (7, "CIDEr", "score"),
     "VQA average": (4, "all, micro", "accuracy"),
     "grounding A@0.5": (8, "A@0.5, all", "+1 pixel rule"),
     "cIoU": (3, "cIoU", "AR-H"),

@@ -50,16 +50,21 @@ def test_nano_from_its_stages_to_its_curve(tmp_path: Path) -> None:
     assert commands[-1][2:-2] == [f"HERE/runs/{name}" for name in order]
 
 
-def test_the_two_stages_leave_the_embedded_model_alone(tmp_path: Path) -> None:
-    commands = play(tmp_path, "two-stages")
-    assert stages(commands)[-2:] == ["nano_stage1", "nano_stage2"]
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [("two-stages", ["nano_texts", "nano_stage1", "nano_stage2"]), ("single-stage", ["nano_texts", "nano_single"])],
+)
+def test_what_table_11_compares_leaves_the_embedded_model_alone(tmp_path: Path, kind: str, last: list[str]) -> None:
+    commands = play(tmp_path, kind)
+    assert stages(commands)[-len(last) :] == last
     assert commands[-2][-2:] == ["--export", "HERE/runs/nano"]
     assert commands[-1] == "geopix evaluate --model HERE/runs/nano -o HERE/runs/report.json --overwrite".split()
     assert all("geopix/weights" not in word and "docs/" not in word for command in commands for word in command)
 
 
 def test_every_stage_of_nano_is_run(tmp_path: Path) -> None:
-    run = {*stages(play(tmp_path / "whole")), *stages(play(tmp_path / "two", "two-stages"))}
+    kinds = [[], ["two-stages"], ["single-stage"]]
+    run = set().union(*(stages(play(tmp_path / str(number), *kind)) for number, kind in enumerate(kinds)))
     assert run == set(SETTINGS)
 
 
@@ -69,5 +74,5 @@ def test_wrong_usage_runs_nothing(given: list[str], tmp_path: Path) -> None:
         ["bash", ROOT / "runs" / "nano.sh", *given], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: runs/nano.sh DATA RUNS [two-stages]")
+    assert done.stderr.startswith("usage: runs/nano.sh DATA RUNS [two-stages|single-stage]")
     assert not list(tmp_path.iterdir())

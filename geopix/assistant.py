@@ -213,7 +213,7 @@ class Assistant:
         def look(places: list[int]) -> Seen:
             return self._look([boxes[place].apply(images[place]) for place in places])
 
-        batch = Batch(self.model, self.dialogue, look, self.manners, at_once)
+        batch = Batch(self.model.language, self.dialogue, look, self.manners, at_once)
         since = time.perf_counter()
         for number, said, seen in batch.answer(prompts):
             spoken, box = self.dialogue.parse(said.ids), boxes[numbers[number]]
@@ -256,7 +256,7 @@ class Assistant:
             if opened is not None:
                 said.embeddings.append(torch.cat([opened, states[: size - 1]]))
             image, opened, states = None, None, states[len(read) - 1 :]
-            logits = self.manners.logits(self.model.look_again(states[None], seen))[0]
+            logits = self.manners.logits(states[None])[0]
 
             def choose(place: int, logits: Tensor = logits) -> int:
                 return self.manners.next(logits[place])

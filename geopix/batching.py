@@ -19,7 +19,8 @@ from transformers import DynamicCache
 
 from geopix.dialogue import Dialogue
 from geopix.manners import Manners, Said, agree
-from geopix.model.geopix import GeoPixModel, Seen
+from geopix.model.geopix import Seen
+from geopix.model.llm import LanguageModel
 
 AT_ONCE = 16
 """Questions in work at a time: more gain little on a CPU, where sixteen keep it busy."""
@@ -71,7 +72,7 @@ class Batch:
     """Answers questions as places become free.
 
     Args:
-        model: In evaluation mode.
+        language: The language model, in evaluation mode.
         dialogue: Its words.
         look: What is seen on the images of these numbers, as a batch; every image is looked at once.
         manners: How words are chosen.
@@ -80,7 +81,7 @@ class Batch:
 
     def __init__(
         self,
-        model: GeoPixModel,
+        language: LanguageModel,
         dialogue: Dialogue,
         look: Callable[[list[int]], Seen],
         manners: Manners,
@@ -88,7 +89,7 @@ class Batch:
     ) -> None:
         if at_once < 1:
             raise ValueError(f"at least one question must be in work at a time, not {at_once}")
-        self._model, self._language, self._dialogue, self._look = model, model.language, dialogue, look
+        self._language, self._dialogue, self._look = language, dialogue, look
         self._manners, self._at_once = manners, at_once
         self._cache = DynamicCache()
         self._owners = torch.zeros(0, dtype=torch.long)
@@ -192,8 +193,7 @@ class Batch:
         both = list(zip(self._speakers, tails, strict=True))
         free = [(speaker, tail) for speaker, tail in both if not speaker.given]
         places = [(one.question, len(one.said.ids) + ahead) for one, tail in free for ahead in range(len(tail))]
-        seen = [self._model.look_again(tail[None], self._seen[speaker.image])[0] for speaker, tail in free]
-        logits = self._manners.logits(torch.cat(seen)) if free else None
+        logits = self._manners.logits(torch.cat([tail for _, tail in free])) if free else None
         chosen = iter([] if logits is None else self._manners.choose(logits, places))
         return [
             [*speaker.guess, self._dialogue.end_id] if speaker.given else [next(chosen) for _ in tail]

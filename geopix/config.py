@@ -43,16 +43,14 @@ class Stage(Checked):
     """One stage of training (§III-C): what is fed, what trains, and for how long."""
 
     name: str
-    language: Literal["relations", "pointing", "phrases", "words", "dialogue", "answers", "wordings"] = Field(
+    language: Literal["relations", "pointing", "phrases", "words", "dialogue", "answers"] = Field(
         default="dialogue",
         description="'relations': the ordinal encoding's cells alone, from masks. 'pointing': the pointer alone. "
         "'phrases': the mask side alone. Both are fed the frozen LLM's states of referring phrases, computed once. "
         "'words': the multi-modal projector alone, every image token against the LLM's own embedding of what it "
         "shows, and all of an image's tokens together against the words of its captions and answers. 'dialogue': "
         "everything, in whole dialogues. 'answers': the mask side alone again, fed what the language side of the stage "
-        "before says at the segmentation tokens of right answers, read once from `dialogues` questions a window. "
-        "'wordings': the second look alone, fed what that language side thinks at all words of right answers, read "
-        "once in the same way.",
+        "before says at the segmentation tokens of right answers, read once from `dialogues` questions a window.",
     )
     model: str = Field(
         default="nano", description="'nano', or a LLaVA-1.5 checkpoint: a folder, or a hub id (the paper's, §V-A)."
@@ -165,18 +163,13 @@ class Stage(Checked):
     @property
     def questions_at_once(self) -> int:
         """Questions in a micro-batch; phrases where these are what is fed, images where nothing is said."""
-        each = {"dialogue": self.dialogues * self.turns, "words": 1, "relations": 1, "wordings": self.dialogues}
+        each = {"dialogue": self.dialogues * self.turns, "words": 1, "relations": 1}
         return self.images * each.get(self.language, self.targets)
 
     @property
     def can_be_asked(self) -> bool:
         """Whether what a stage trains belongs to a model that can be asked: there is an adapter."""
-        return self.language == "dialogue" or self.listens
-
-    @property
-    def listens(self) -> bool:
-        """Whether it trains on what the language side of the stage before says, which stays as it is."""
-        return self.language in ("answers", "wordings")
+        return self.language in ("dialogue", "answers")
 
     @property
     def accumulate(self) -> int:
@@ -224,9 +217,7 @@ class Stage(Checked):
             raise ValueError("turned needs features: each_step and language: dialogue; kept features are of one view")
         if not self.masks and self.language != "answers":
             raise ValueError(f"masks: false is for a stage of answers; one of {self.language} has its own way")
-        if self.language == "wordings" and not self.architecture.get("second_look"):
-            raise ValueError("a stage of wordings trains the second look: say architecture: {second_look: true}")
-        if self.listens:
+        if self.language == "answers":
             self._keeps_what_was_said()
         return self
 
@@ -239,7 +230,7 @@ class Stage(Checked):
                 f"answers are read once, so what makes them stays as it is: part_rates: set {moving[0]} to 0"
             )
         if self.epochs:
-            raise ValueError(f"a stage of {self.language} draws windows with replacement; give it steps, not epochs")
+            raise ValueError("a stage of answers draws windows with replacement; give it steps, not epochs")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Stage:

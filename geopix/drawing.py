@@ -65,7 +65,7 @@ class Drawing:
                 class_id = int(chances.argmax()) if class_id is None else class_id
                 class_score = float(chances[class_id])
             mask = box.to_mask(out.logits[0, index])
-            asked_box = self._stands_for_box(embeddings[mention.group or 0], seen)
+            asked_box = self._stands_for_box(embeddings[mention.group or 0])
             instances.append(
                 Instance(
                     phrase=mention.phrase,
@@ -78,11 +78,11 @@ class Drawing:
             )
         return instances
 
-    def _stands_for_box(self, embedding: Tensor, seen: Seen) -> bool:
+    def _stands_for_box(self, embedding: Tensor) -> bool:
         """Whether a group (n, hidden) was said where the model would have opened a box, see `geopix.assistant`."""
         if self.model.config.written_boxes:
             return False
-        logits = self.model.language.words(self.model.look_again(embedding[None, :1], seen))[0, 0]
+        logits = self.model.language.words(embedding[None, :1])[0, 0]
         return bool(logits[list(self.dialogue.box_ids)].max() > logits[self.dialogue.group_ids[0]])
 
     def _class_ids(self, named: Sequence[int | None]) -> Tensor | None:

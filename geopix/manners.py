@@ -52,7 +52,7 @@ class Manners:
         self.max_answer, self.max_masks = max_answer, max_masks
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Hidden states (n, hidden), as `GeoPixModel.look_again` gives them, to logits (n, vocabulary) of words.
+        """Last hidden states (n, hidden) to the logits (n, vocabulary) of words that may be said.
 
         Nobody says image tokens, or a group from its middle. Where a model writes no boxes, a group is as likely as
         the box it stands for.

@@ -75,15 +75,13 @@ def scripted(*answers: str | list[int], **more: Any) -> tuple[Assistant, Script]
     return guide, script
 
 
-def natural(longest: int = 12, second_look: bool = False) -> Assistant:
+def natural(longest: int = 12) -> Assistant:
     """An assistant that says what an untrained model says."""
-    guide = Assistant(*tiny_geopix(second_look=second_look), name="tiny")
+    guide = Assistant(*tiny_geopix(), name="tiny")
     guide.manners.max_answer = longest
     with torch.no_grad():  # so much that what it says depends on all that it has read
         for parameter in guide.model.language.causal.model.layers.parameters():
             parameter.mul_(15 if parameter.ndim == 2 else 1)
-        if guide.model.second_look is not None:
-            torch.nn.init.normal_(guide.model.second_look.out.weight, std=2)
     guide.set_image(picture())
     return guide
 

@@ -61,11 +61,8 @@ def test_whoever_sits_beside_a_question_its_answer_is_the_same(drawn: list[tuple
         same(guide.ask(question), ours)
 
 
-@pytest.mark.parametrize("second_look", [False, True])
-def test_free_running_answers_and_embeddings_are_those_of_single_questions(
-    monkeypatch: pytest.MonkeyPatch, second_look: bool
-) -> None:
-    guide = natural(longest=20, second_look=second_look)
+def test_free_running_answers_and_embeddings_are_those_of_single_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = natural(longest=20)
     first, second = picture(seed=0), picture(seed=1)
     images = [first, second, first, second, second, first]
     questions = [

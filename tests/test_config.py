@@ -74,7 +74,7 @@ def test_an_override_makes_a_section_that_the_file_leaves_out_or_empty(settings:
         ("steps=0", "steps", "greater than 0"),
         ("sources={}", "sources", "at least 1"),
         ("sources.vhr=-1", "sources.vhr", "greater than or equal to 0"),
-        ("language=sound", "language", "'dialogue', 'answers' or 'wordings'"),
+        ("language=sound", "language", "'phrases', 'words', 'dialogue' or 'answers'"),
         ("learning_rate=.nan", "learning_rate", "greater than 0"),
         ("start_from=nano_mask", "start_from", "valid tuple"),
         ("betas=[0.9]", "betas.1", "required"),
@@ -102,8 +102,6 @@ STILL = {"language": 0, "multimodal_projector": 0}
         (STILL, {"steps": 3, "relations_in_words": True}, "part_rates: set mask_predictor.ordinal to 0"),
         (STILL, {"epochs": 2}, "give it steps, not epochs"),
         ({}, {"steps": 3, "language": "phrases", "masks": False}, "masks: false is for a stage of answers"),
-        (STILL, {"steps": 3, "language": "wordings"}, "say architecture: {second_look: true}"),
-        ({}, {"steps": 3, "language": "wordings", "architecture": {"second_look": True}}, "set language to 0"),
     ],
 )
 def test_what_kept_answers_are_made_with_stays(rates: dict[str, float], more: dict[str, Any], reason: str) -> None:

@@ -16,9 +16,7 @@ from tests.tiny import tiny_tokenizer
 GROUP = 6
 
 
-def tiny_geopix(
-    seed: int = 0, hidden: int = 48, second_look: bool = False, **memory: Any
-) -> tuple[GeoPixModel, Dialogue]:
+def tiny_geopix(seed: int = 0, hidden: int = 48, **memory: Any) -> tuple[GeoPixModel, Dialogue]:
     """56 px images, 4 x 4 patches, 4 image tokens, two scales of three segmentation tokens, ten classes."""
     torch.manual_seed(seed)
     vision = Dinov2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=56, patch_size=14)
@@ -34,7 +32,6 @@ def tiny_geopix(
         encoder_layers=(3, 2),
         mask_width=32,
         decoder_blocks=2,
-        second_look=second_look,
         memory={"capacity": 4, "width": 32, "side": 2, "layers": 1, "top_k": 3, **memory},
     )
     model = GeoPixModel(config)

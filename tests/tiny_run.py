@@ -34,11 +34,6 @@ KINDS: dict[str, dict[str, Any]] = {
         "dialogues": 2,
         "questions": {"segment": 1, "all": 1},
     },
-    "wordings": {
-        "part_rates": {"language": 0, "multimodal_projector": 0, "scale_projectors": 0, "mask_predictor": 0},
-        "dialogues": 2,
-        "architecture": {"second_look": True},
-    },
     "dialogue": {"lora_rank": 2, "lora_alpha": 4, "lora_dropout": 0.2},
 }
 Report = Callable[[int, dict[str, float]], None]
@@ -63,8 +58,8 @@ class Run:
 
     def __init__(self, folder: Path, language: str, seed: int = 0, **settings: Any) -> None:
         self.folder = folder
-        self.model, dialogue = tiny_geopix(seed, **KINDS.get(language, {}).get("architecture", {}))
-        windows = [*WINDOWS, CAPTIONED] if language in ("dialogue", "wordings") else WINDOWS
+        self.model, dialogue = tiny_geopix(seed)
+        windows = [*WINDOWS, CAPTIONED] if language == "dialogue" else WINDOWS
         stores = {"all": tiny_store(folder / "store", self.model, windows)} if not (folder / "store").exists() else {}
         self.model.language.llm.requires_grad_(False)
         module: torch.nn.Module = self.model

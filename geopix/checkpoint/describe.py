@@ -87,7 +87,6 @@ def _part_of(name: str) -> str:
         ("language.", "language model"),
         ("scale_projectors.", "scale projectors"),
         ("multimodal_projector.", "multi-modal projector"),
-        ("second_look.", "second look"),
         ("mask_predictor.memory.", MEMORY),
     ):
         if name.startswith(prefix):

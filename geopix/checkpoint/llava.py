@@ -134,9 +134,8 @@ def assemble(
     llm.tie_weights()
     torch.manual_seed(seed)
     model = GeoPixModel(config, encoder, llm)
-    for part in (model.multimodal_projector, model.scale_projectors, model.mask_predictor, model.second_look):
-        if part is not None:
-            part.to(dtype)
+    for part in (model.multimodal_projector, model.scale_projectors, model.mask_predictor):
+        part.to(dtype)
     fill(_places(model, tensors), tensors, folder, MEND)
     extend_vocabulary(llm, max(dialogue.new_ids) + 1, known=known)
     config.text_config.vocab_size = llm.get_input_embeddings().num_embeddings

@@ -113,7 +113,6 @@ def save_nano(model: GeoPixModel, lora: dict[str, int], folder: Path, about: dic
             "tokens_per_scale": config.tokens_per_scale, "mask_width": config.mask_width,
             "decoder_blocks": config.decoder_blocks, "memory": config.memory, "class_names": config.class_names,
             "relations_in_words": config.relations_in_words, "written_boxes": config.written_boxes,
-            "second_look": config.second_look,
         },
         "lora": lora,
         "about": about,

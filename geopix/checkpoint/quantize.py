@@ -9,7 +9,7 @@ from transformers import BitsAndBytesConfig
 
 from geopix.checkpoint.files import CheckpointError
 
-_KEPT = ["encoder", "scale_projectors", "multimodal_projector", "second_look", "mask_predictor", "lm_head"]
+_KEPT = ["encoder", "scale_projectors", "multimodal_projector", "mask_predictor", "lm_head"]
 """Masks depend on every bit of these, and they are small; the words' own table is what quantisation hurts most."""
 
 

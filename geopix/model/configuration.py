@@ -36,7 +36,6 @@ class GeoPixConfig(PreTrainedConfig):
         shared_projector: One scale projector for all scales (Table X).
         relations: Whether objects are told apart by where they stand (ours, docs/paper.md); False is the paper alone.
         relations_in_words: Whether the LLM is told, too, what the cells say of themselves.
-        second_look: Whether a word is chosen with one more look at the image (ours, docs/paper.md).
         written_boxes: Whether boxes are answered in written coordinates (§III-A); where not, as for an LLM too small to
             write them, with the box of a mask.
         memory: {"fusion", "capacity", "width" (D), "side" (H = W in cells), "layers" (depth of SA), "top_k",
@@ -69,7 +68,6 @@ class GeoPixConfig(PreTrainedConfig):
         shared_projector: bool = False,
         relations: bool = True,
         relations_in_words: bool = False,
-        second_look: bool = False,
         written_boxes: bool = True,
         memory: dict[str, Any] | None = None,
         class_names: Sequence[str] = VHR10,
@@ -93,7 +91,6 @@ class GeoPixConfig(PreTrainedConfig):
         self.shared_projector = shared_projector
         self.relations = relations
         self.relations_in_words = relations_in_words
-        self.second_look = second_look
         self.written_boxes = written_boxes
         self.memory = {**DEFAULT_MEMORY, **(memory or {})}
         self.class_names = list(class_names)

@@ -19,26 +19,22 @@ from geopix.model.memory import make_memory
 from geopix.model.projectors import MultiModalProjector, ScaleProjector
 from geopix.model.relations import OrdinalEncoding, Scene
 from geopix.model.released import Neck, ReleasedMaskPredictor
-from geopix.model.second_look import SecondLook
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is computed once per image: image tokens (B, m, hidden), SA(F_img) of every scale (B, n, width), what the
-    cells say of themselves (None without relations), and the encoder's features (B, L, patches, channels) where words
-    look at them again (else None)."""
+    """What is computed once per image: image tokens (B, m, hidden), SA(F_img) of every scale (B, n, width), and what
+    the cells say of themselves (None without relations)."""
 
     tokens: Tensor
     scales: list[Tensor]
     scene: Scene | None
-    features: Tensor | None = None
 
     def rows(self, index: Sequence[int]) -> Seen:
         """Chosen images as a batch, in the order given; one may come several times."""
         chosen = list(index)
         scene = None if self.scene is None else self.scene.rows(chosen)
-        features = None if self.features is None else self.features[chosen]
-        return Seen(self.tokens[chosen], [scale[chosen] for scale in self.scales], scene, features)
+        return Seen(self.tokens[chosen], [scale[chosen] for scale in self.scales], scene)
 
 
 class GeoPixModel(PreTrainedModel):
@@ -88,7 +84,6 @@ class GeoPixModel(PreTrainedModel):
             config.projector["norm"],
             ordinal.described if ordinal is not None and config.relations_in_words else 0,
         )
-        self.second_look = SecondLook(n_scales * channels, hidden) if config.second_look else None
         # Last, so that a device map fills the first device with the small parts and spreads only the LLM's layers.
         self.language = language
         self.post_init()
@@ -123,7 +118,7 @@ class GeoPixModel(PreTrainedModel):
         """The same from the encoder's features (B, L, patches, channels), as training caches them."""
         scales, scene = self.see_scales(features)
         tokens = self.multimodal_projector(features[:, 0], None if scene is None else scene.described)
-        return Seen(tokens, scales, scene, None if self.second_look is None else features)
+        return Seen(tokens, scales, scene)
 
     def see_scales(self, features: Tensor) -> tuple[list[Tensor], Scene | None]:
         """Only the mask path's half of `see_features`; see `MaskPredictor.see`."""
@@ -147,12 +142,6 @@ class GeoPixModel(PreTrainedModel):
         """
         groups = embeddings.unflatten(2, (len(self.encoder.layers), -1)).to(seen.scales[0])
         return in_pieces(self.mask_predictor, seen.scales, seen.scene, groups, class_ids, query, refine)
-
-    def look_again(self, hidden: Tensor, seen: Seen) -> Tensor:
-        """Last hidden states (B, n, hidden) -> those that words are chosen by; T_seg stays what the LLM makes of it."""
-        if self.second_look is None or seen.features is None:
-            return hidden
-        return self.second_look(hidden, seen.features)
 
     def segmentation_embeddings(self, hidden: Tensor, groups: Tensor) -> Tensor:
         """Last hidden states at the positions that predict the segmentation tokens.

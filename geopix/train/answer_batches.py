@@ -1,4 +1,4 @@
-"""Batches out of kept answers: what a step sees, as a function of (seed, step) (§III-C, §V-F)."""
+"""Batches of the mask side out of kept answers: what a step sees, as a function of (seed, step) (§III-C, §V-F)."""
 
 from __future__ import annotations
 
@@ -15,68 +15,21 @@ from geopix.dialogue import Dialogue
 from geopix.train.answers import Answers
 from geopix.train.batches import Batch, Sampler, Source
 from geopix.train.features import CachedImage, UnreadableError
-from geopix.train.wordings import Wordings
 
 _TRIES = 100
 """Windows in a row that may have lost their picture since their answers were read."""
 
 
-class KeptSampler(Sampler):
-    """Draws windows whose answers were kept.
+class AnswerSampler(Sampler):
+    """Draws windows whose answers were kept, and of every window some of its targets.
 
     A batch carries the rows of its states, and `look_up` finds them: so the training loop needs to know nothing of
-    what is kept.
+    what is kept. A window with fewer answers than `Stage.targets` gives some of them twice.
 
     Args:
-        stage: How many images; its sources are the shares of the stores.
-        stores: In the order in which what is kept counts them.
+        stage: How many images and targets; its sources are the shares of the stores.
+        stores: In the order in which the answers count them.
         vocabulary, dialogue, grid_side: See `geopix.train.batches.Sampler`.
-        kept: What was read.
-        table: Its states, a row each, in the precision and on the device that looked-up states have.
-    """
-
-    def __init__(
-        self,
-        stage: Stage,
-        stores: Mapping[str, Source],
-        vocabulary: ClassVocabulary,
-        dialogue: Dialogue,
-        grid_side: int,
-        kept: Answers | Wordings,
-        table: Tensor,
-    ) -> None:
-        super().__init__(stage, stores, vocabulary, dialogue, grid_side)
-        self.table = table
-        self.rows: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for row, place in enumerate(zip(kept.store.tolist(), kept.place.tolist(), strict=True)):
-            self.rows[place].append(row)
-        self.places = [sorted(place for store, place in self.rows if store == own) for own in range(len(self.stores))]
-        if empty := [name for name, places in zip(stage.sources, self.places, strict=True) if not places]:
-            raise ValueError(f"the store {empty[0]!r} has no window whose answers were kept")
-        self.keys = [[facts["key"] for facts in store.facts] for store in self.stores]
-
-    def look_up(self, batch: Batch) -> Tensor:
-        """The states of a batch's rows, (B, m, ...)."""
-        assert batch.rows is not None
-        return self.table[batch.rows.to(self.table.device)]
-
-    def _window(self, rng: np.random.Generator) -> tuple[CachedImage, list[int]]:
-        for _ in range(_TRIES):
-            source, index = self._draw(rng)
-            place = self.places[source][index]
-            (image,) = self.stores[source].look([place], [0])
-            if image.facts["key"] == self.keys[source][place]:
-                return image, self.rows[source, place]
-        raise UnreadableError(f"{_TRIES} windows in a row can't be read; delete the feature store to build it anew")
-
-
-class AnswerSampler(KeptSampler):
-    """For the mask side: of every window some of its targets, with states (B, m, L * tokens per scale, hidden).
-
-    A window with fewer answers than `Stage.targets` gives some of them twice.
-
-    Args:
-        stage, stores, vocabulary, dialogue, grid_side: See `KeptSampler`; the stage says how many targets, too.
         answers: See `geopix.train.answers`.
         like: Whose precision and device looked-up states have.
         tokens: How many segmentation tokens of a group are used, from the first on.
@@ -93,9 +46,15 @@ class AnswerSampler(KeptSampler):
         like: Tensor,
         tokens: int,
     ) -> None:
-        table = answers.states[:, :tokens].to(like)
-        super().__init__(stage, stores, vocabulary, dialogue, grid_side, answers, table)
-        self.target = answers.target.tolist()
+        super().__init__(stage, stores, vocabulary, dialogue, grid_side)
+        self.table, self.target = answers.states[:, :tokens].to(like), answers.target.tolist()
+        self.rows: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, place in enumerate(zip(answers.store.tolist(), answers.place.tolist(), strict=True)):
+            self.rows[place].append(row)
+        self.places = [sorted(place for store, place in self.rows if store == own) for own in range(len(self.stores))]
+        if empty := [name for name, places in zip(stage.sources, self.places, strict=True) if not places]:
+            raise ValueError(f"the store {empty[0]!r} has no window whose answers were kept")
+        self.keys = [[facts["key"] for facts in store.facts] for store in self.stores]
 
     def batch(self, number: int) -> Batch:
         """A micro-batch, counted through all steps.
@@ -116,40 +75,16 @@ class AnswerSampler(KeptSampler):
         ]
         return self._assemble(images, targets, rows=torch.tensor(drawn), phrases=phrases)
 
+    def look_up(self, batch: Batch) -> Tensor:
+        """The states of a batch's targets, (B, m, L * tokens per scale, hidden)."""
+        assert batch.rows is not None
+        return self.table[batch.rows.to(self.table.device)]
 
-class WordingSampler(KeptSampler):
-    """For the second look: of every window all words of its answers, with states (B, n, hidden).
-
-    Args:
-        stage, stores, vocabulary, dialogue, grid_side: See `KeptSampler`.
-        wordings: See `geopix.train.wordings`.
-        like: Whose precision and device looked-up states have.
-    """
-
-    def __init__(
-        self,
-        stage: Stage,
-        stores: Mapping[str, Source],
-        vocabulary: ClassVocabulary,
-        dialogue: Dialogue,
-        grid_side: int,
-        wordings: Wordings,
-        like: Tensor,
-    ) -> None:
-        super().__init__(stage, stores, vocabulary, dialogue, grid_side, wordings, wordings.states.to(like))
-        self.ids = wordings.ids
-
-    def batch(self, number: int) -> Batch:
-        """A micro-batch, counted through all steps.
-
-        Raises:
-            UnreadableError: If one window after the other can't be read any more.
-        """
-        rng = np.random.default_rng((self.stage.seed, number))
-        drawn = [self._window(rng) for _ in range(self.stage.images)]
-        rows = torch.full((len(drawn), max(len(own) for _, own in drawn)), -1)
-        for place, (_, own) in enumerate(drawn):
-            rows[place, : len(own)] = torch.tensor(own)
-        said, rows = rows >= 0, rows.clamp(min=0)
-        images = [image for image, _ in drawn]
-        return self._assemble(images, [[] for _ in images], rows=rows, ids=self.ids[rows], answers=said)
+    def _window(self, rng: np.random.Generator) -> tuple[CachedImage, list[int]]:
+        for _ in range(_TRIES):
+            source, index = self._draw(rng)
+            place = self.places[source][index]
+            (image,) = self.stores[source].look([place], [0])
+            if image.facts["key"] == self.keys[source][place]:
+                return image, self.rows[source, place]
+        raise UnreadableError(f"{_TRIES} windows in a row can't be read; delete the feature store to build it anew")

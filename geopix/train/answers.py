@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.model.llm import branching
 from geopix.records import Turn
-from geopix.train.batches import Packed, Source, pack
+from geopix.train.batches import Source, pack
 
 Watch = Callable[[str, int, int], None]
 """Told what is done, how much of it, and how much there is."""
@@ -30,8 +29,7 @@ AT_ONCE = 8
 """Windows that the language model reads together."""
 IN_A_FILE = 64
 """Windows whose states are written together; a killed run loses at most these."""
-_NOT_READ, _READ = ("mask_predictor.", "scale_projectors.", "second_look."), "mask_predictor.ordinal."
-Kept = TypeVar("Kept")
+_DRAWS, _DRAWS_AND_SPEAKS = ("mask_predictor.", "scale_projectors."), "mask_predictor.ordinal."
 UNREAD = (-1, -1, -1)
 """Stands for the target of a window that could not be read."""
 
@@ -61,29 +59,26 @@ class Answers:
     target: Tensor
 
 
-def jobs(
-    stores: Sequence[Source], dialogues: int, questions: Mapping[str, float], seed: int, masked: bool = True
-) -> list[Job]:
-    """What is asked about every window, drawn by the seed.
+def jobs(stores: Sequence[Source], dialogues: int, questions: Mapping[str, float], seed: int) -> list[Job]:
+    """What is asked about every window that has masks, drawn by the seed.
 
     Args:
         stores: Where the windows come from.
         dialogues: Questions about a window, each a dialogue of its own.
         questions: Their kinds, with shares; others are not asked.
         seed: Of the choice.
-        masked: Whether only windows with masks are asked about, and of the questions only those for masks stay.
 
     Raises:
-        AnswersError: If a kind of question is unknown, or nothing is asked.
+        AnswersError: If a kind of question is unknown, or none asks for a mask.
     """
     if unknown := sorted(questions.keys() - set(KINDS)):
         raise AnswersError(f"questions: there is no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
     found = []
     for number, store in enumerate(stores):
         facts = list(store.facts)
-        for place in store.places(masked=masked):
+        for place in store.places(masked=True):
             turns = ask(facts[place], dialogues, np.random.default_rng((seed, number, place)), questions)
-            found.append(Job(number, place, tuple(turn for turn in turns if turn.targets or not masked)))
+            found.append(Job(number, place, tuple(turn for turn in turns if turn.targets)))
     found = [job for job in found if job.turns]
     if not found:
         raise AnswersError("questions: none of these asks for a mask of any window; give segment or all a share")
@@ -101,7 +96,7 @@ def digest(model: GeoPixModel, speaking: bool = False) -> str:
     """Names a model by all of its tensors, or by those that its answers come from: sixteen hexadecimal digits."""
     known = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        if speaking and name.startswith(_NOT_READ) and not name.startswith(_READ):
+        if speaking and name.startswith(_DRAWS) and not name.startswith(_DRAWS_AND_SPEAKS):
             continue
         known.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         known.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -130,42 +125,23 @@ def cached(
         AnswersError: If a file is damaged.
     """
 
-    parts = in_files(todo, folder, partial(_read_jobs, model, dialogue, stores), _checked, watch)
-    return Answers(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
-
-
-def in_files(
-    todo: Sequence[Job],
-    folder: Path,
-    make: Callable[[Sequence[Job], Callable[[int], None]], Kept],
-    check: Callable[[Path, Sequence[Job]], Kept],
-    watch: Watch,
-) -> list[Kept]:
-    """What was read for all jobs, a part a file; those that are not there are made.
-
-    Args:
-        todo: See `jobs`.
-        folder: A file is there whole or not at all.
-        make: Reads some jobs, and tells how many of them are done.
-        check: Reads a file that should hold some jobs.
-        watch: Told how many windows are read.
-    """
-
     def tell(before: int, done: int) -> None:
         watch("reading dialogues", before + done, len(todo))
 
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for first in range(0, len(todo), IN_A_FILE):
-        path, some = folder / f"{first:06d}.safetensors", todo[first : first + IN_A_FILE]
+        path = folder / f"{first:06d}.safetensors"
         if not path.is_file():
+            made = _read_jobs(model, dialogue, stores, todo[first : first + IN_A_FILE], partial(tell, first))
             staging = path.with_suffix(".part")
-            save_file(vars(make(some, partial(tell, first))), staging)
+            save_file(vars(made), staging)
             staging.replace(path)
-        parts.append(check(path, some))
-    return parts
+        parts.append(_checked(path, todo[first : first + IN_A_FILE]))
+    return Answers(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
+@torch.no_grad()
 def dialogue_states(
     model: GeoPixModel, dialogue: Dialogue, features: Tensor, asked: Sequence[Sequence[Turn]]
 ) -> list[Tensor]:
@@ -178,18 +154,6 @@ def dialogue_states(
     Returns:
         Of every image (targets of all its questions, L * tokens per scale, hidden).
     """
-    hidden, packed = dialogue_hidden(model, dialogue, features, asked)
-    return [
-        model.segmentation_embeddings(hidden[row : row + 1], torch.tensor([item.groups], device=model.device))[0]
-        for row, item in enumerate(packed)
-    ]
-
-
-@torch.no_grad()
-def dialogue_hidden(
-    model: GeoPixModel, dialogue: Dialogue, features: Tensor, asked: Sequence[Sequence[Turn]]
-) -> tuple[Tensor, list[Packed]]:
-    """The last hidden states of the same (B, n, hidden), and which words stand where."""
     seen = model.see_features(features.to(model.device, model.dtype))
     packed = [pack([dialogue.encode([turn]) for turn in turns], dialogue.image_id) for turns in asked]
     shape = len(packed), max(len(item.ids) for item in packed)
@@ -201,7 +165,11 @@ def dialogue_hidden(
         positions[row, :size] = torch.tensor(item.positions)
         branches[row, :size] = torch.tensor(item.branches)
     ids, positions, branches = (tensor.to(model.device) for tensor in (ids, positions, branches))
-    return model.language(model.language.embed(ids, seen.tokens), branching(branches), positions=positions), packed
+    hidden = model.language(model.language.embed(ids, seen.tokens), branching(branches), positions=positions)
+    return [
+        model.segmentation_embeddings(hidden[row : row + 1], torch.tensor([item.groups], device=model.device))[0]
+        for row, item in enumerate(packed)
+    ]
 
 
 def _read_jobs(

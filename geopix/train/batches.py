@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from geopix.classes import ClassVocabulary, wordings
 from geopix.config import Stage
@@ -54,7 +53,6 @@ class Batch:
     ``phrases`` B times m strings (mask side alone) and ``rows`` (B, m) where their states are kept; or of whole
     dialogues ``ids``, ``positions``, ``branches`` (see `geopix.model.llm.branching`), ``answers``, all (B, n), and
     ``groups`` (B, m). ``told`` (B, words) are the shares of the words that were said of the image (projector alone).
-    Of the words that one image's answers have, ``ids``, ``answers`` and ``rows`` (B, n) alone (second look alone).
     ``names`` says which images, as "store: key".
     """
 
@@ -108,7 +106,7 @@ class Sampler:
         self.kinds = {**SHARES, **stage.questions}
         if unknown := self.kinds.keys() - set(KINDS):
             raise ValueError(f"questions: there is no kind {min(unknown)!r}; there are {sorted(KINDS)}")
-        masked = stage.language not in ("dialogue", "wordings") and told is None
+        masked = stage.language != "dialogue" and told is None
         self.places = [store.places(masked=masked) for store in self.stores]
         for name, places in zip(stage.sources, self.places, strict=True):
             if not places:
@@ -126,9 +124,8 @@ class Sampler:
             rng = np.random.default_rng((self.stage.seed, number))
             chosen, rngs = [self._draw(rng) for _ in range(self.stage.images)], [rng] * self.stage.images
         images = self._look(chosen, rngs)
-        if self.stage.language in ("dialogue", "wordings"):
-            batch = self._dialogues(images, rngs)
-            return batch if self.stage.language == "dialogue" else words_alone(batch)
+        if self.stage.language == "dialogue":
+            return self._dialogues(images, rngs)
         if self.stage.language == "words":
             told = None if self.told is None else torch.stack([self.told(image.facts) for image in images])
             return self._assemble(images, [[] for _ in images], told=told)
@@ -254,17 +251,6 @@ def pack(dialogues: Sequence[Encoded], image_id: int) -> Packed:
         branches += [number] * (len(item.ids) - shared)
         answers += item.answers[shared:]
     return Packed(ids, positions, branches, answers, groups)
-
-
-def words_alone(batch: Batch) -> Batch:
-    """Of a batch of dialogues the words of the answers, and before each answer the place that predicts its first."""
-    assert batch.ids is not None
-    assert batch.answers is not None
-    kept = batch.answers.clone()
-    kept[:, :-1] |= batch.answers[:, 1:]
-    tables = batch.ids, batch.answers
-    ids, said = (pad_sequence([row[own] for row, own in zip(one, kept, strict=True)], True) for one in tables)
-    return replace(batch, ids=ids, answers=said, positions=None, branches=None, groups=None)
 
 
 def _target(image: CachedImage, rng: np.random.Generator) -> tuple[int, str]:

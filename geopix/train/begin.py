@@ -72,7 +72,7 @@ def begin(stage: Stage, model: GeoPixModel, dialogue: Dialogue, runs: Path, load
         if not (runs / name).is_dir():
             raise ConfigError(f"{stage.name}: start_from: there is no finished stage {name!r} in {runs}")
     before = _adapted(stage, runs)
-    if stage.listens and not before:
+    if stage.language == "answers" and not before:
         raise ConfigError(f"{stage.name}: start_from: name the stage of dialogues whose answers are read")
     if not stage.can_be_asked:
         if before and stage.language not in ("words", "relations"):  # which ask the language model nothing
@@ -90,7 +90,7 @@ def begin(stage: Stage, model: GeoPixModel, dialogue: Dialogue, runs: Path, load
     name, (rank, alpha) = before
     merged = adapters.load(runs / name)
     adapters.add(model.language.causal, merged)
-    if stage.adapter == "continue" or stage.listens:
+    if stage.adapter == "continue" or stage.language == "answers":
         if (rank, alpha) != (stage.lora_rank, stage.lora_alpha):
             raise ConfigError(
                 f"{stage.name}: lora_rank {stage.lora_rank} and lora_alpha {stage.lora_alpha} are not {name}'s {rank} "

@@ -127,11 +127,6 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
     group = scales * config.tokens_per_scale
     if stage.language == "words":
         return model.multimodal_projector(features[:, 0]).float().mean()
-    if stage.language == "wordings":
-        assert model.second_look is not None
-        hidden = torch.empty(size.images, size.tokens, model.language.hidden, dtype=_dtype(model), device=_META)
-        answers = model.second_look(hidden, features).flatten(0, 1)[: size.answers]
-        return word_loss(model.language.words(answers), torch.zeros(len(answers), dtype=torch.long, device=_META))
     cells = features.transpose(1, 2).flatten(2)
     spoken = torch.empty(size.images, size.targets, group, model.language.hidden, dtype=_dtype(model), device=_META)
     pointing = stage.language == "pointing" or not stage.masks
@@ -152,7 +147,7 @@ def _walk(model: GeoPixModel, stage: Stage, size: StepSize) -> Tensor:
     said = torch.empty(size.images, words, model.language.hidden, dtype=seen.tokens.dtype, device=_META)
     places = torch.zeros(size.images, size.tokens, dtype=torch.long, device=_META)
     hidden = model.language(torch.cat([seen.tokens, said], dim=1), branching(places), positions=places)
-    answers = model.look_again(hidden, seen).flatten(0, 1)[: size.answers]
+    answers = hidden.flatten(0, 1)[: size.answers]
     loss = word_loss(model.language.words(answers), torch.zeros(len(answers), dtype=torch.long, device=_META))
     embeddings = hidden[:, :1, None].expand(-1, size.targets, group, -1)
     return loss + _related(seen.scene) + _masks(model, stage, seen, embeddings, size)

@@ -26,7 +26,6 @@ ZERO2_BUCKET = 200_000_000
 _PLACES = (
     ("encoder.", "vision encoder"),
     ("multimodal_projector.", "multi-modal projector"),
-    ("second_look.", "second look"),
     ("scale_projectors.", "scale projectors"),
     ("mask_predictor.memory.bank.", "memory bank"),
     ("mask_predictor.", "mask predictor"),

@@ -205,8 +205,6 @@ def _steps(model: GeoPixModel, stage: Stage) -> Callable[[Batch], Tensor]:
 
     def states(batch: Batch) -> Tensor:
         shape = (names,) if stage.language == "words" else (*batch.present.shape, group)
-        if stage.language == "wordings" and batch.answers is not None:
-            shape = tuple(batch.answers.shape)
         return torch.randn(*shape, model.language.hidden, device=model.device, dtype=model.dtype)
 
     def take(batch: Batch) -> Tensor:

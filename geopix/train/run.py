@@ -17,9 +17,8 @@ from geopix.classes import ClassVocabulary
 from geopix.config import ConfigError, Stage, load
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
-from geopix.train import answers, wordings
-from geopix.train.answer_batches import AnswerSampler, KeptSampler, WordingSampler
-from geopix.train.answers import Answers, digest, jobs, key_of
+from geopix.train.answer_batches import AnswerSampler
+from geopix.train.answers import Answers, cached, digest, jobs, key_of
 from geopix.train.batches import Batch, Sampler, Source
 from geopix.train.begin import RECORD, begin, build, left_behind, record
 from geopix.train.begin import export as write_export
@@ -30,7 +29,6 @@ from geopix.train.sets import Opened, SetSource, is_set, keep, open_set, place_o
 from geopix.train.step import States
 from geopix.train.stores import RECIPES, missing_data, open_store, recipe_record, take
 from geopix.train.together import accelerator, shards
-from geopix.train.wordings import Wordings
 
 SEEN_BY = ("vision_config", "image_size", "image_mean", "image_std", "encoder_layers")
 """What of a model's architecture decides what its encoder sees."""
@@ -202,15 +200,11 @@ def _fed(
 ) -> tuple[Sampler, States | None]:
     """What gives the batches, and what stands in for the LLM in the stages that train without it."""
     vocabulary, side = ClassVocabulary(tuple(model.config.class_names)), model.config.grid_side
-    if stage.listens:
-        kept = _kept_answers(stage, model, dialogue, list(stores.values()), folder, progress)
-        like = next(model.multimodal_projector.parameters())
-        listening: KeptSampler
-        if isinstance(kept, Wordings):
-            listening = WordingSampler(stage, stores, vocabulary, dialogue, side, kept, like)
-        else:
-            listening = AnswerSampler(stage, stores, vocabulary, dialogue, side, kept, like, kept.states.shape[1])
-        return listening, listening.look_up
+    if stage.language == "answers":
+        kept = _answers(stage, model, dialogue, list(stores.values()), folder, progress)
+        like, tokens = model.trainable_predictor.scale_tokens, kept.states.shape[1]
+        answers = AnswerSampler(stage, stores, vocabulary, dialogue, side, kept, like, tokens)
+        return answers, answers.look_up
     told = ToldWords.of_stores(stores.values(), dialogue) if stage.language == "words" else None
     sampler = Sampler(stage, stores, vocabulary, dialogue, side, told.shares if told is not None else None)
     if stage.language == "words":
@@ -229,26 +223,25 @@ def _fed(
     return sampler, states
 
 
-def _kept_answers(
+def _answers(
     stage: Stage,
     model: GeoPixModel,
     dialogue: Dialogue,
     stores: Sequence[Source],
     folder: Path,
     progress: Progress,
-) -> Answers | Wordings:
+) -> Answers:
     """The states of right answers, read now where they are not kept yet."""
-    words = stage.language == "wordings"
-    todo = jobs(stores, stage.dialogues, stage.questions, stage.seed, masked=not words)
+    todo = jobs(stores, stage.dialogues, stage.questions, stage.seed)
     bar = progress.add_task("reading answers", total=len(todo))
 
     def tell(doing: str, done: int, total: int) -> None:
         progress.update(bar, completed=done)
 
     model.train(False)
-    place = folder / stage.language / key_of(todo, stores, digest(model, speaking=True))
-    read = wordings.cached if words else answers.cached
-    kept = read(model, dialogue, stores, todo, place, tell)
+    kept = cached(
+        model, dialogue, stores, todo, folder / "answers" / key_of(todo, stores, digest(model, speaking=True)), tell
+    )
     progress.remove_task(bar)
     return kept
 

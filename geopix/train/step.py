@@ -56,17 +56,13 @@ def step_losses(model: GeoPixModel, batch: Batch, stage: Stage, progress: float,
         stage: What is on and what it weighs.
         progress: Share of the stage that is done; the true class is named to Q_c less and less (docs/paper.md).
         states: For the mask side alone, the frozen LLM's states of the batch's phrases (B, m, group, hidden); for
-            the projector alone, the LLM's embeddings of the class names (classes, hidden); for the second look alone,
-            the language side's states at the batch's words (B, n, hidden).
+            the projector alone, the LLM's embeddings of the class names (classes, hidden).
     """
     losses: dict[str, Tensor] = {}
     predictor = model.trainable_predictor
     if stage.language == "words":
         assert states is not None
         return Told({"word": _word_alignment(model, batch, states(batch))})
-    if stage.language == "wordings":
-        assert states is not None
-        return Told({"word": _wording(model, batch, states(batch))})
     if stage.language == "relations":
         relations = _ordinal(model).relate(batch.features.transpose(1, 2).flatten(2))
         return Told({"relation": _relation_loss(relations, batch.cells)})
@@ -88,8 +84,7 @@ def step_losses(model: GeoPixModel, batch: Batch, stage: Stage, progress: float,
         embedded = model.language.embed(batch.ids, seen.tokens)
         hidden = model.language(embedded, branching(batch.branches), positions=batch.positions)
         said = batch.answers[:, 1:]
-        spoken = model.look_again(hidden[:, :-1], seen)[said]
-        losses["word"] = word_loss(model.language.words(spoken), batch.ids[:, 1:][said])
+        losses["word"] = word_loss(model.language.words(hidden[:, :-1][said]), batch.ids[:, 1:][said])
         embeddings = model.segmentation_embeddings(hidden, batch.groups)
     if seen.scene is not None:
         losses["relation"] = _relation_loss(seen.scene.relations, batch.cells)
@@ -126,15 +121,6 @@ def _mask_losses(
     losses["class_query"] = word_loss(out.class_logits[present], batch.class_ids[present])
     losses["mask_iou"] = iou.mean()
     return Told(losses, out.logits.detach())
-
-
-def _wording(model: GeoPixModel, batch: Batch, hidden: Tensor) -> Tensor:
-    """What is said after a second look, where the rest of the language side stays as it is."""
-    assert model.second_look is not None
-    assert batch.ids is not None
-    assert batch.answers is not None
-    spoken = model.second_look(hidden, batch.features)[batch.answers]
-    return word_loss(model.language.words(spoken), batch.ids[batch.answers])
 
 
 def _word_alignment(model: GeoPixModel, batch: Batch, words: Tensor) -> Tensor:

@@ -101,7 +101,6 @@ def test_a_rate_of_zero_freezes(tmp_path: Path, language: str) -> None:
         "phrases": ("scale_projectors.", "mask_predictor."),
         "answers": ("scale_projectors.", "mask_predictor."),
         "words": ("multimodal_projector.",),
-        "wordings": ("second_look.",),
         "dialogue": ("scale_projectors.", "mask_predictor.", "multimodal_projector.", "language."),
     }[language]
     assert {next((prefix for prefix in expected if name.startswith(prefix)), name) for name in moved} == set(expected)
@@ -138,15 +137,6 @@ def test_a_stage_without_masks_teaches_where_answers_point(tmp_path: Path) -> No
     assert all({"mask", "word", "iou"}.isdisjoint(line) for line in told)
     first, last = (sum(line["pointer"] for line in part) for part in (told[:5], told[-5:]))
     assert last < 0.87 * first  # far from 0: an object has several cells
-
-
-def test_words_learn_from_a_second_look_and_nothing_else_moves(tmp_path: Path) -> None:
-    run = Run(tmp_path, "wordings", steps=60, images=4, learning_rate=1e-2, checkpoint_every=60)
-    run.go()
-    told = run.metrics()
-    assert all({"mask", "iou", "relation", "pointer"}.isdisjoint(line) for line in told)
-    first, last = (sum(line["word"] for line in part) for part in (told[:5], told[-5:]))
-    assert last < 0.5 * first
 
 
 def test_the_mask_side_learns(tmp_path: Path) -> None:

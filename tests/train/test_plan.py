@@ -37,7 +37,7 @@ from tests.tiny_llava import full_size, llava_tokenizer, tiny_llava, write_llava
 from tests.tiny_model import tiny_geopix
 from tests.tiny_store import tiny_store
 
-LANGUAGES = ("relations", "pointing", "phrases", "words", "dialogue", "answers", "wordings")
+LANGUAGES = ("relations", "pointing", "phrases", "words", "dialogue", "answers")
 
 
 def stage(**settings: Any) -> Stage:
@@ -45,7 +45,7 @@ def stage(**settings: Any) -> Stage:
 
 
 def tiny(one: Stage) -> tuple[GeoPixModel, Dialogue]:
-    model, dialogue = tiny_geopix(**one.architecture)
+    model, dialogue = tiny_geopix()
     model.language.causal.requires_grad_(False)
     prepare(model, one, dialogue.new_ids)
     return model, dialogue
@@ -150,9 +150,8 @@ def test_operations_of_the_7b_model_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("language", "masks"), [*((one, True) for one in LANGUAGES), ("answers", False)])
 def test_operations_are_those_of_a_real_step(language: str, masks: bool) -> None:
-    still = {"language": 0, "multimodal_projector": 0} if language in ("answers", "wordings") else {}
-    looks = {"second_look": True} if language == "wordings" else {}
-    one = stage(language=language, masks=masks, lora_dropout=0, targets=4, part_rates=still, architecture=looks)
+    still = {"language": 0, "multimodal_projector": 0} if language == "answers" else {}
+    one = stage(language=language, masks=masks, lora_dropout=0, targets=4, part_rates=still)
     model, dialogue = tiny(one)
     batch = sampler(model, one, dialogue).batch(0)
     take = rehearsal._steps(model, one)

@@ -16,6 +16,7 @@ PLACES: Final = {
     "captions CLAIR": (7, "CLAIR", "score"),
     "captions CIDEr": (7, "CIDEr", "score"),
     "VQA average": (4, "all, micro", "accuracy"),
+    "VQA by the rule alone": (4, "all, micro", "all open answers wrong"),
     "grounding A@0.5": (8, "A@0.5, all", "+1 pixel rule"),
     "cIoU": (3, "cIoU", "AR-H"),
     "mIoU": (3, "mIoU, mean over masks", "AR-H"),

@@ -17,6 +17,7 @@ from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.model.memory import Bank
 from geopix.train.batches import Batch, Sampler
+from geopix.train.begin import build
 from geopix.train.costs import Costs, matmul_rate, step_costs
 from geopix.train.features import FeatureStore
 from geopix.train.madeup import MadeUpStore
@@ -107,15 +108,15 @@ def rehearse(
         tell: Told what is being done.
 
     Raises:
-        ValueError: If the model can't be made, or the settings are wrong.
+        ConfigError, ValueError: If the model can't be made, or the settings are wrong.
     """
     tell("the model")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = checkpoint.fast_dtype(device)
     notes: list[str] = []
     if model == "nano":
-        made, dialogue = checkpoint.fresh_nano({**stage.architecture, "relations_in_words": stage.relations_in_words})
-        cast(nn.Module, made).to(device, dtype)
+        made, dialogue = build(stage.model_copy(update={"model": "nano"}), device)
+        dtype = made.dtype
     else:
         made, dialogue, known = checkpoint.sketch(model, settings)
         if not known:

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from geopix import checkpoint
-from geopix.config import Stage
+from geopix.config import ConfigError, Stage
 from geopix.dialogue import Dialogue
 from geopix.model.geopix import GeoPixModel
 from geopix.train import rehearsal
@@ -257,3 +257,12 @@ def test_a_llava_checkpoint_is_planned_from_its_settings(tmp_path: Path) -> None
 def test_the_rate_of_matrix_products_is_what_the_clock_says() -> None:
     ticks = iter([0, 2.0, 2.0, 3.0, 3.0, 5.0, 5.0, 7.0, 7.0, 9.0])
     assert matmul_rate(torch.device("cpu"), torch.float32, side=8, clock=lambda: next(ticks)) == 2 * 8**3 / 1.0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reason"),
+    [({"strange": 1}, "architecture: a model has no 'strange'"), ({"vision_config": 3}, "multiple values")],
+)
+def test_sizes_that_training_refuses_are_refused_in_its_words(architecture: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^try: .*{reason}"):
+        rehearse(stage(language="words", architecture=architecture))
